@@ -1,0 +1,1 @@
+"""What the rooms agree on: subjects, events, streams, consumers, tables and settings."""

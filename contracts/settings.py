@@ -1,0 +1,244 @@
+"""The platform's one settings object: environment over `sluice.toml` over defaults.
+
+A setting `port` in the table `[gateway]` is the environment variable `SLUICE_GATEWAY_PORT`.
+`SLUICE_CONFIG` names another file than `./sluice.toml`. `DATABASE_URL` and `NATS_URL` are
+understood too. An unknown key in the file is refused.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+CONFIG_VARIABLE = "SLUICE_CONFIG"
+DEFAULT_CONFIG_FILE = "sluice.toml"
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+_DEFAULT_BACKEND_PORTS = {"vllm": 8000, "llamacpp": 8081, "lmstudio": 1234}
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message names the key, the value and what is allowed."""
+
+
+def _strip_trailing_slash(url: str) -> str:
+    return url.rstrip("/")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BackendSettings(_Section):
+    """One model server. `[[backends]]` in the file."""
+
+    name: str = Field(min_length=1, description="Shown in events, logs and metrics.")
+    kind: Literal["vllm", "llamacpp", "lmstudio", "openai"] = Field(
+        description="`openai` is any other OpenAI-compatible server."
+    )
+    url: Annotated[str, AfterValidator(_strip_trailing_slash)] = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="Without the `/v1`. Default: the kind's port on `$COMPUTE_HOST`.",
+    )
+    models: tuple[str, ...] = Field(
+        default=(),
+        description="Model names served here, `*` as a wildcard; empty: ask the server.",
+    )
+    api_key: SecretStr | None = Field(default=None, description="Sent as a bearer token.")
+    context_length: int = Field(default=8192, ge=256, description="Tokens.")
+    connect_timeout_seconds: Seconds = 5.0
+    first_byte_timeout_seconds: Seconds = 300.0
+    idle_timeout_seconds: Seconds = 120.0
+
+    @property
+    def base_url(self) -> str:
+        """The server's address without a trailing slash or `/v1`."""
+        if self.url:
+            return self.url.removesuffix("/v1")
+        host = os.environ.get("COMPUTE_HOST", "127.0.0.1")
+        return f"http://{host}:{_DEFAULT_BACKEND_PORTS[self.kind]}"
+
+    def model_post_init(self, _context: Any) -> None:
+        if self.kind == "openai" and not self.url:
+            raise ValueError(f"backend {self.name!r} of kind 'openai' needs a url")
+
+
+class GatewaySettings(_Section):
+    """The HTTP gateway."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
+    publish_queue_events: int = Field(
+        default=100_000, ge=1, description="Events that may wait for the broker."
+    )
+    publish_queue_bytes: int = Field(default=256 * 1024 * 1024, ge=1024)
+    shutdown_grace_seconds: Seconds = 5.0
+    log_format: Literal["console", "json"] = "console"
+
+
+class RetrievalSettings(_Section):
+    """Passages added to a chat request."""
+
+    enabled: bool = True
+    top_k: int = Field(default=5, ge=1, le=100)
+    token_budget: int = Field(default=2000, ge=50, description="Tokens of injected text.")
+    timeout_seconds: Seconds = Field(
+        default=2.0, description="A search that takes longer is left out of the prompt."
+    )
+
+
+class NatsSettings(_Section):
+    """The broker. With a `url`, the embedded server is not started."""
+
+    url: SecretStr | None = None
+    port: Port = 4222
+    monitor_port: Port = 8222
+    replicas: int = Field(default=1, ge=1, le=5, description="Copies of each stream.")
+
+
+class PostgresSettings(_Section):
+    """The store. With a `url`, the embedded server is not started."""
+
+    url: SecretStr | None = None
+    port: Port = 5432
+
+
+class DagsterSettings(_Section):
+    """Webserver, daemon and code location."""
+
+    port: Port = 3000
+
+
+class PipelineSettings(_Section):
+    """The batch contract between sensors and jobs."""
+
+    batch_limit: int = Field(default=50_000, ge=1, description="Events of one run, at most.")
+    pull_seconds: float = Field(
+        default=15.0, gt=0, le=20, description="Time a sensor's tick may spend pulling."
+    )
+    ack_wait_seconds: float = Field(default=300.0, ge=5)
+    max_deliver: int = Field(default=10, ge=2, description="Deliveries before a dead letter.")
+    dataset_dir: Path | None = Field(
+        default=None, description="Where chat pair datasets go; default: `datasets` in data_dir."
+    )
+
+
+class Settings(BaseSettings):
+    """All settings of the platform."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SLUICE_",
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        extra="forbid",
+        frozen=True,
+    )
+
+    data_dir: Path = Field(default=Path(".sluice"), description="Data of the embedded servers.")
+    gateway: GatewaySettings = GatewaySettings()
+    backends: tuple[BackendSettings, ...] = ()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    nats: NatsSettings = NatsSettings()
+    postgres: PostgresSettings = PostgresSettings()
+    dagster: DagsterSettings = DagsterSettings()
+    pipeline: PipelineSettings = PipelineSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = Path(os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG_FILE))
+        return (
+            init_settings,
+            env_settings,
+            TomlConfigSettingsSource(settings_cls, toml_file=file),
+        )
+
+    @property
+    def nats_url(self) -> str:
+        """The broker's URL, credentials included where the setting has them."""
+        if self.nats.url is not None:
+            return self.nats.url.get_secret_value()
+        return f"nats://127.0.0.1:{self.nats.port}"
+
+    @property
+    def database_url(self) -> str:
+        """The platform database as a libpq URL (`postgresql://…`)."""
+        if self.postgres.url is not None:
+            return self.postgres.url.get_secret_value()
+        return f"postgresql://sluice@127.0.0.1:{self.postgres.port}/sluice"
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """`database_url` with the driver that SQLAlchemy is to use, psycopg 3."""
+        _, separator, rest = self.database_url.partition("://")
+        return f"postgresql+psycopg{separator}{rest}"
+
+    @property
+    def dataset_dir(self) -> Path:
+        return self.pipeline.dataset_dir or self.data_dir / "datasets"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings from `overrides`, the environment and the file.
+
+    Raises:
+        SettingsError: a value is not allowed, a key is unknown, the file is missing or no TOML.
+    """
+    named_file = os.environ.get(CONFIG_VARIABLE)
+    if named_file and not Path(named_file).is_file():
+        raise SettingsError(f"{CONFIG_VARIABLE} names {named_file!r}, which is no file")
+    _adopt_common_variable("DATABASE_URL", "postgres", overrides)
+    _adopt_common_variable("NATS_URL", "nats", overrides)
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{named_file or DEFAULT_CONFIG_FILE} is no valid TOML: {error}") from error
+
+
+def _adopt_common_variable(variable: str, section: str, overrides: dict[str, Any]) -> None:
+    """Let e.g. `DATABASE_URL` stand for `SLUICE_POSTGRES_URL`, which wins where both are set."""
+    value = os.environ.get(variable)
+    if value and f"SLUICE_{section.upper()}_URL" not in os.environ:
+        overrides.setdefault(section, {}).setdefault("url", value)
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_url=False):
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{key}: unknown setting; {_known_keys(problem['loc'])}")
+        else:
+            lines.append(f"{key} = {problem['input']!r}: {problem['msg']}")
+    return "wrong settings:\n  " + "\n  ".join(lines)
+
+
+def _known_keys(location: tuple[int | str, ...]) -> str:
+    model: Any = Settings
+    for part in location[:-1]:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        arguments = getattr(annotation, "__args__", ())
+        model = arguments[0] if arguments else annotation
+    return "known here: " + ", ".join(sorted(model.model_fields))

@@ -1,0 +1,295 @@
+"""The platform's PostgreSQL tables, as SQLAlchemy Core. Moments are UTC, durations seconds.
+
+Alembic's migrations in `contracts/migrations` create them; a test holds the two together.
+"""
+
+from pgvector.sqlalchemy import Vector
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    Column,
+    Computed,
+    Date,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
+
+EMBEDDING_DIMENSIONS = 256
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "ix": "ix_%(table_name)s__%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s__%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s__%(column_0_N_name)s",
+    }
+)
+
+
+def _moment(name: str, **options: object) -> Column[object]:
+    return Column(name, DateTime(timezone=True), **options)  # type: ignore[arg-type]
+
+
+def _event_table(name: str, *columns: Column[object] | Index) -> Table:
+    """A table of one kind of event: the envelope's columns, then the payload's."""
+    return Table(
+        name,
+        metadata,
+        Column("event_id", Uuid, primary_key=True),
+        Column("correlation_id", Text, nullable=False, index=True),
+        _moment("occurred_at", nullable=False, index=True),
+        Column("schema_version", SmallInteger, nullable=False),
+        Column("traceparent", Text),
+        Column("stream_sequence", BigInteger, nullable=False),
+        _moment("ingested_at", nullable=False, server_default=func.now()),
+        *columns,
+    )
+
+
+def _json(name: str, **options: object) -> Column[object]:
+    return Column(name, JSONB(none_as_null=True), **options)  # type: ignore[arg-type]
+
+
+def _usage_columns() -> tuple[Column[object], ...]:
+    return (
+        Column("prompt_tokens", Integer),
+        Column("completion_tokens", Integer),
+        Column("total_tokens", Integer),
+    )
+
+
+chat_history = _event_table(
+    "chat_history",
+    Column("dialect", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("backend", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("is_streaming", Boolean, nullable=False),
+    _json("messages", nullable=False),
+    _json("answer"),
+    _json("tools", nullable=False),
+    _json("parameters", nullable=False),
+    Column("finish_reason", Text),
+    Column("error", Text),
+    *_usage_columns(),
+    Column("is_usage_estimate", Boolean, nullable=False),
+    _moment("started_at", nullable=False),
+    Column("duration_seconds", Double, nullable=False),
+    Column("first_token_seconds", Double),
+    Column("source_chunk_ids", ARRAY(Text), nullable=False),
+    Column("api_key_name", Text),
+)
+
+chat_pairs = _event_table(
+    "chat_pairs",
+    Column("model", Text, nullable=False),
+    Column("backend", Text, nullable=False),
+    Column("is_complete", Boolean, nullable=False),
+    _json("messages", nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("response", Text, nullable=False),
+    _json("tools", nullable=False),
+    Column("content_sha256", LargeBinary, nullable=False),
+    Column("finish_reason", Text),
+    *_usage_columns(),
+)
+Index(
+    "ix_chat_pairs__first_of_content",
+    chat_pairs.c.content_sha256,
+    chat_pairs.c.occurred_at,
+    chat_pairs.c.event_id,
+)
+
+embedding_events = _event_table(
+    "embedding_events",
+    Column("model", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("input_count", Integer, nullable=False),
+    Column("dimensions", Integer, nullable=False),
+    Column("duration_seconds", Double, nullable=False),
+    Column("prompt_tokens", Integer),
+)
+
+retrieve_events = _event_table(
+    "retrieve_events",
+    Column("query", Text, nullable=False),
+    Column("collection", Text),
+    Column("method", Text, nullable=False),
+    Column("top_k", Integer, nullable=False),
+    Column("hit_count", Integer, nullable=False),
+    _json("candidates", nullable=False),
+    Column("duration_seconds", Double, nullable=False),
+)
+
+compose_events = _event_table(
+    "compose_events",
+    Column("query", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("chunk_ids", ARRAY(Text), nullable=False),
+    Column("dropped_chunk_ids", ARRAY(Text), nullable=False),
+    Column("token_count", Integer, nullable=False),
+    Column("token_budget", Integer, nullable=False),
+    Column("duration_seconds", Double, nullable=False),
+)
+
+flow_lineage = _event_table(
+    "flow_lineage",
+    Column("dialect", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("backend", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    _moment("started_at", nullable=False),
+    Column("duration_seconds", Double, nullable=False),
+    _json("stages", nullable=False),
+    Column("source_chunk_ids", ARRAY(Text), nullable=False),
+    Column("event_ids", ARRAY(Text), nullable=False),
+)
+
+tool_calls = _event_table(
+    "tool_calls",
+    Column("tool_call_id", Text, nullable=False),
+    Column("function_name", Text, nullable=False, index=True),
+    Column("arguments", Text, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("backend", Text, nullable=False),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("dead_letter_id", BigInteger, Identity(), primary_key=True),
+    Column("stream", Text, nullable=False),
+    Column("stream_sequence", BigInteger, nullable=False),
+    _moment("published_at", nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("consumer", Text, nullable=False),
+    _json("headers", nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    _moment("recorded_at", nullable=False, server_default=func.now(), index=True),
+    _moment("replayed_at"),
+    # A stream that was made anew counts from 1 again: the moment tells its messages apart.
+    UniqueConstraint("stream", "stream_sequence", "published_at"),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("document_id", Uuid, primary_key=True),
+    Column("collection", Text, nullable=False, index=True),
+    Column("source", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("content_sha256", LargeBinary, nullable=False),
+    Column("chunk_count", Integer, nullable=False),
+    _json("attributes", nullable=False, server_default=text("'{}'::jsonb")),
+    _moment("ingested_at", nullable=False, server_default=func.now()),
+    UniqueConstraint("collection", "source"),
+)
+
+document_chunks = Table(
+    "document_chunks",
+    metadata,
+    Column("chunk_id", Uuid, primary_key=True),
+    Column(
+        "document_id",
+        Uuid,
+        ForeignKey("documents.document_id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    Column("collection", Text, nullable=False, index=True),
+    Column("position", Integer, nullable=False),
+    Column("heading_path", ARRAY(Text), nullable=False),
+    Column("headings", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("token_estimate", Integer, nullable=False),
+    Column(
+        "search_vector",
+        TSVECTOR,
+        Computed(
+            "setweight(to_tsvector('english', headings), 'A')"
+            " || setweight(to_tsvector('english', content), 'B')",
+            persisted=True,
+        ),
+        nullable=False,
+    ),
+    Column("embedding", Vector(EMBEDDING_DIMENSIONS)),
+    Column("embedding_model", Text),
+    Column("token_vectors", LargeBinary),
+)
+Index(
+    "ix_document_chunks__search_vector",
+    document_chunks.c.search_vector,
+    postgresql_using="gin",
+)
+Index(
+    "ix_document_chunks__embedding",
+    document_chunks.c.embedding,
+    postgresql_using="hnsw",
+    postgresql_with={"m": 16, "ef_construction": 64},
+    postgresql_ops={"embedding": "vector_cosine_ops"},
+)
+
+rerank_scores = Table(
+    "rerank_scores",
+    metadata,
+    Column("query_sha256", LargeBinary, primary_key=True),
+    Column("chunk_id", Uuid, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("score", Double, nullable=False),
+    _moment("scored_at", nullable=False, server_default=func.now()),
+)
+
+api_responses = Table(
+    "api_responses",
+    metadata,
+    Column("response_id", Text, primary_key=True),
+    Column("api_key_name", Text, nullable=False, server_default=""),
+    Column("previous_response_id", Text, index=True),
+    Column("model", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    _json("request", nullable=False),
+    _json("response", nullable=False),
+    _moment("created_at", nullable=False, server_default=func.now()),
+    _moment("expires_at", nullable=False, index=True),
+)
+
+lake_watermarks = Table(
+    "lake_watermarks",
+    metadata,
+    Column("table_name", Text, primary_key=True),
+    Column("partition_day", Date, primary_key=True),
+    _moment("low_watermark", nullable=False),
+    _moment("high_watermark", nullable=False),
+    Column("snapshot_id", BigInteger),
+    Column("row_count", BigInteger, nullable=False),
+    _moment("recorded_at", nullable=False, server_default=func.now()),
+)
+
+EVENT_TABLES: tuple[Table, ...] = (
+    chat_history,
+    chat_pairs,
+    embedding_events,
+    retrieve_events,
+    compose_events,
+    flow_lineage,
+    tool_calls,
+)

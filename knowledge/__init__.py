@@ -1,0 +1,1 @@
+"""The domain: documents, chunks, retrieval and context composition. No Dagster, no Starlette."""

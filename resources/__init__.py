@@ -1,0 +1,1 @@
+"""Dagster resources: PostgreSQL and JetStream."""

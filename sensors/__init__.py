@@ -1,0 +1,1 @@
+"""JetStream pull sensors: one run for all events that wait."""
