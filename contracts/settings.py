@@ -212,7 +212,9 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         raise SettingsError(_explain(error)) from error
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{named_file or DEFAULT_CONFIG_FILE} is no valid TOML: {error}") from error
+        raise SettingsError(
+            f"{named_file or DEFAULT_CONFIG_FILE} is no valid TOML: {error}"
+        ) from error
 
 
 def _adopt_common_variable(variable: str, section: str, overrides: dict[str, Any]) -> None:
