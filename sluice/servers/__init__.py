@@ -1,0 +1,1 @@
+"""The servers of the platform, as processes that the supervisor runs."""

