@@ -1,0 +1,1 @@
+"""Assets that persist batches of events, one table each."""

@@ -1,0 +1,198 @@
+"""Persists one batch of events: reads it, writes it in one transaction, then settles it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from nats.aio.client import Client
+
+from assets.batch_config import EventBatchConfig
+from assets.event_records.bulk_insert import BulkInsert
+from assets.event_records.dead_letters import DeadLetter, Reason, record_dead_letters
+from assets.event_records.kinds import RecordKind
+from contracts.events import Event, UndecodableEvent, UnknownSchemaVersion, decode_event
+from contracts.streams import ADVISORIES, PIPELINE, PipelineConsumer
+from resources.batch_messages import StreamMessage
+from resources.batch_read import read_message, read_ranges
+from resources.batch_settle import acknowledge, give_back, sequences_within, terminate
+from resources.jetstream import JetStreamResource
+from resources.postgres import PostgresResource, psycopg_connection
+
+
+@dataclass
+class BatchOutcome:
+    """What became of a batch; counts are of messages."""
+
+    expected: int = 0
+    """As many as the consumer delivered; 0 where a person launched the run."""
+    read: int = 0
+    new_rows: int = 0
+    duplicates: int = 0
+    without_row: int = 0
+    """Events that by their nature have no row here, such as a call without an answer."""
+    dead_letters: int = 0
+    body_bytes: int = 0
+    first_event_at: datetime | None = None
+    last_event_at: datetime | None = None
+    settled: list[int] = field(default_factory=list)
+    """Sequences to acknowledge."""
+    terminated: list[int] = field(default_factory=list)
+    """Sequences whose messages are dead letters."""
+
+    @property
+    def missing(self) -> int:
+        """Messages that the stream no longer holds."""
+        return max(0, self.expected - self.read)
+
+    def note_event_time(self, moment: datetime) -> None:
+        if self.first_event_at is None or moment < self.first_event_at:
+            self.first_event_at = moment
+        if self.last_event_at is None or moment > self.last_event_at:
+            self.last_event_at = moment
+
+
+_Decoded = tuple[StreamMessage, tuple[Any, ...]]
+
+
+async def persist_batch(
+    kind: RecordKind,
+    consumer: PipelineConsumer,
+    batch: EventBatchConfig,
+    *,
+    client: Client,
+    postgres: PostgresResource,
+) -> BatchOutcome:
+    """Write the batch's rows and dead letters in one transaction. Nothing is settled here.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: PostgreSQL failed as a whole; nothing was written.
+        nats.errors.Error: the broker failed; nothing was written.
+    """
+    outcome = BatchOutcome(expected=sum(each.count for each in batch.ranges))
+    with postgres.begin() as connection:
+        inserter: BulkInsert[_Decoded] = BulkInsert(
+            psycopg_connection(connection),
+            table=kind.table.name,
+            columns=kind.columns,
+            row_of=lambda decoded: decoded[1],
+        )
+        letters = await _letters_of_given_up(client, batch)
+        async for page in read_ranges(
+            client.jetstream(),
+            stream=PIPELINE,
+            subject=consumer.subject,
+            ranges=batch.sequence_ranges,
+        ):
+            letters += _stage_page(kind, page, inserter, outcome)
+        staged = outcome.read - outcome.without_row - len(outcome.terminated)
+        outcome.new_rows = inserter.insert()
+        outcome.duplicates = staged - outcome.new_rows
+        outcome.dead_letters = len(letters)
+        record_dead_letters(connection, letters, stream=PIPELINE, consumer=consumer.durable_name)
+    return outcome
+
+
+async def terminate_dead_letters(
+    client: Client, consumer: PipelineConsumer, outcome: BatchOutcome
+) -> None:
+    """Have the messages that became dead letters never delivered again."""
+    await terminate(
+        client,
+        stream=PIPELINE,
+        consumer=consumer.durable_name,
+        sequences=outcome.terminated,
+    )
+
+
+async def acknowledge_batch(
+    client: Client,
+    consumer: PipelineConsumer,
+    batch: EventBatchConfig,
+    sequences: Iterable[int] | None = None,
+) -> None:
+    """Acknowledge `sequences`, or without them all messages in the batch's ranges.
+
+    Within its ranges a batch has read every message of its subject, and an acknowledgement
+    for a message of another subject is ignored.
+    """
+    if sequences is None:
+        sequences = sequences_within(batch.sequence_ranges)
+    await acknowledge(client, stream=PIPELINE, consumer=consumer.durable_name, sequences=sequences)
+    await acknowledge(
+        client,
+        stream=ADVISORIES,
+        consumer=consumer.advisories_durable_name,
+        sequences=[each.advisory_sequence for each in batch.given_up],
+    )
+
+
+async def give_back_batch(
+    jetstream: JetStreamResource, consumer: PipelineConsumer, batch: EventBatchConfig
+) -> None:
+    """Have the batch delivered again at once, rather than after the ack wait."""
+    async with jetstream.connect() as client:
+        await give_back(
+            client,
+            stream=PIPELINE,
+            consumer=consumer.durable_name,
+            sequences=sequences_within(batch.sequence_ranges),
+        )
+        await give_back(
+            client,
+            stream=ADVISORIES,
+            consumer=consumer.advisories_durable_name,
+            sequences=[each.advisory_sequence for each in batch.given_up],
+        )
+
+
+def _stage_page(
+    kind: RecordKind,
+    page: Sequence[StreamMessage],
+    inserter: BulkInsert[_Decoded],
+    outcome: BatchOutcome,
+) -> list[DeadLetter]:
+    letters: list[DeadLetter] = []
+    decoded: list[_Decoded] = []
+    for message in page:
+        outcome.read += 1
+        outcome.body_bytes += len(message.body)
+        event = _decode(kind, message)
+        if isinstance(event, DeadLetter):
+            letters.append(event)
+            continue
+        outcome.note_event_time(event.occurred_at)
+        row = kind.row_of(event, message.sequence)
+        if row is None:
+            outcome.without_row += 1
+        else:
+            decoded.append((message, row))
+    letters += [
+        DeadLetter(refusal.item[0], "constraint_violation", refusal.error)
+        for refusal in inserter.stage(decoded)
+    ]
+    dead = {letter.message.sequence for letter in letters}
+    outcome.terminated += dead
+    outcome.settled += [message.sequence for message in page if message.sequence not in dead]
+    return letters
+
+
+def _decode(kind: RecordKind, message: StreamMessage) -> Event[Any] | DeadLetter:
+    try:
+        return decode_event(kind.subject, message.body)
+    except UndecodableEvent as error:
+        reason: Reason = (
+            "unknown_schema_version" if isinstance(error, UnknownSchemaVersion) else "undecodable"
+        )
+        return DeadLetter(message, reason, str(error))
+
+
+async def _letters_of_given_up(client: Client, batch: EventBatchConfig) -> list[DeadLetter]:
+    letters = []
+    for each in batch.given_up:
+        message = await read_message(client.jetstream(), stream=PIPELINE, sequence=each.sequence)
+        if message is not None:
+            letters.append(
+                DeadLetter(message, "deliveries_exceeded", "every delivery's run failed")
+            )
+    return letters

@@ -1,0 +1,18 @@
+"""The Dagster code location: everything that `workspace.yaml` points at."""
+
+from dagster import Definitions
+
+from assets.chat_pair_dataset import chat_pair_dataset
+from assets.event_records.record_assets import record_assets
+from assets.jobs import event_jobs
+from assets.sources import source_assets
+from resources.jetstream import JetStreamResource
+from resources.postgres import PostgresResource
+from sensors.declarations import pull_sensors
+
+defs = Definitions(
+    assets=[*source_assets, *record_assets, chat_pair_dataset],
+    jobs=event_jobs,
+    sensors=pull_sensors,
+    resources={"jetstream": JetStreamResource(), "postgres": PostgresResource()},
+)

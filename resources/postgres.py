@@ -1,0 +1,49 @@
+"""The Dagster resource for the platform's PostgreSQL database."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import sqlalchemy
+from dagster import ConfigurableResource
+from pydantic import Field
+from sqlalchemy.engine import make_url
+
+from contracts.settings import load_settings
+
+
+class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
+    """One connection per run: a run is one process, so a pool would only hold slots."""
+
+    url: str | None = Field(
+        default=None,
+        description="libpq URL. Default: the platform's settings, credentials included.",
+    )
+    connect_timeout_seconds: int = Field(default=5, ge=1)
+
+    @contextmanager
+    def begin(self) -> Iterator[sqlalchemy.Connection]:
+        """Open a connection and a transaction: committed at the block's end, or rolled back.
+
+        Raises:
+            sqlalchemy.exc.OperationalError: the server cannot be reached.
+        """
+        url = make_url(self.url or load_settings().database_url)
+        engine = sqlalchemy.create_engine(
+            url.set(drivername="postgresql+psycopg"),
+            poolclass=sqlalchemy.NullPool,
+            connect_args={
+                "connect_timeout": self.connect_timeout_seconds,
+                "application_name": "sluice-dagster",
+            },
+        )
+        with engine.begin() as connection:
+            yield connection
+
+
+def psycopg_connection(connection: sqlalchemy.Connection) -> "psycopg.Connection[tuple[object]]":
+    """Return the driver's connection below `connection`, for COPY in the same transaction."""
+    driver_connection = connection.connection.driver_connection
+    if not isinstance(driver_connection, psycopg.Connection):
+        raise TypeError(f"psycopg 3 is needed, not {type(driver_connection).__name__}")
+    return driver_connection
