@@ -1,1 +1,1 @@
-"""The HTTP gateway: answers model calls and publishes what happened, never waiting for it."""
+"""The HTTP gateway: OpenAI-compatible chat in front of the team's own model servers."""

@@ -1,0 +1,123 @@
+"""Puts the gateway together."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import structlog
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy.ext.asyncio import create_async_engine
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from contracts.settings import Settings
+from gateway.backends.http import HttpBackend
+from gateway.backends.router import BackendRouter
+from gateway.backends.session import BackendSession
+from gateway.chat.service import ChatService
+from gateway.endpoints import (
+    ChatCompletionsEndpoint,
+    ModelsEndpoint,
+    answer_gateway_error,
+    answer_http_exception,
+)
+from gateway.errors import GatewayError
+from gateway.health import HealthEndpoint
+from gateway.metrics import GatewayMetrics
+from gateway.middleware.logger import LoggerMiddleware
+from gateway.middleware.recovery import RecoveryMiddleware
+from gateway.middleware.request_context import RequestContextMiddleware
+from gateway.publisher import EventPublisher
+from gateway.retrieval import Retriever
+from knowledge.text_search import PostgresTextIndex
+
+ENDING_CALLS_SECONDS = 0.5
+
+_DATABASE_CONNECT_SECONDS = 2
+
+_log = structlog.get_logger("gateway")
+
+
+def split_grace(grace_seconds: float) -> tuple[float, float]:
+    """Divide the time for shutting down: seconds for running calls, seconds for their events."""
+    return grace_seconds * 0.6, grace_seconds * 0.4
+
+
+def create_app(settings: Settings) -> Starlette:
+    """Return the gateway as an ASGI application; its lifespan connects and disconnects it.
+
+    It starts, and answers, without the broker, the database or the backends, and finds them
+    when they come up.
+    """
+    metrics = GatewayMetrics()
+    publisher = EventPublisher(
+        settings.nats_url,
+        max_events=settings.gateway.publish_queue_events,
+        max_bytes=settings.gateway.publish_queue_bytes,
+    )
+    metrics.watch_publisher(publisher)
+    session = BackendSession()
+    backends = [HttpBackend(backend, session) for backend in settings.backends]
+    router = BackendRouter(backends) if backends else None
+    engine = create_async_engine(
+        settings.sqlalchemy_url,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": _DATABASE_CONNECT_SECONDS},
+    )
+    retriever = Retriever(PostgresTextIndex(engine), settings.retrieval, metrics)
+    service = ChatService(router, retriever, publisher, metrics)
+    models = ModelsEndpoint(router)
+    health = HealthEndpoint(publisher, engine, backends)
+
+    async def show_metrics(_request: Request) -> Response:
+        return Response(
+            generate_latest(metrics.registry), headers={"content-type": CONTENT_TYPE_LATEST}
+        )
+
+    async def stop_publisher() -> None:
+        _, flush_seconds = split_grace(settings.gateway.shutdown_grace_seconds)
+        await service.wait_until_idle(ENDING_CALLS_SECONDS)
+        lost = await publisher.stop(flush_seconds)
+        _log.info("gateway stopped", events_lost=lost, events_shipped=publisher.shipped.total())
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(engine.dispose)
+            session.open()
+            stack.push_async_callback(session.close)
+            publisher.start()
+            stack.push_async_callback(stop_publisher)
+            if router is not None:
+                router.start()
+                stack.callback(router.close)
+            await retriever.start()
+            stack.push_async_callback(retriever.stop)
+            yield
+
+    return Starlette(
+        routes=[
+            Route(
+                "/v1/chat/completions",
+                ChatCompletionsEndpoint(service, max_body_bytes=settings.gateway.max_body_bytes),
+                methods=["POST"],
+            ),
+            Route("/v1/models", models.list_models, methods=["GET"]),
+            Route("/v1/models/{model:path}", models.show_model, methods=["GET"]),
+            Route("/healthz", health.show, methods=["GET"]),
+            Route("/metrics", show_metrics, methods=["GET"]),
+        ],
+        middleware=[
+            Middleware(RequestContextMiddleware),
+            Middleware(LoggerMiddleware, metrics=metrics),
+            Middleware(RecoveryMiddleware),
+        ],
+        exception_handlers={
+            GatewayError: answer_gateway_error,
+            HTTPException: answer_http_exception,
+        },
+        lifespan=lifespan,
+    )

@@ -1,0 +1,1 @@
+"""The chat completion core: every dialect is a translator in front of it."""

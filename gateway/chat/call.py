@@ -1,0 +1,266 @@
+"""One chat call: search, prompt, backend, relay, record."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from time import perf_counter
+
+from starlette.types import Receive
+
+from gateway.backends.answers import BackendAnswer
+from gateway.backends.http import HttpBackend
+from gateway.chat.call_record import CANCELLED, COMPLETED, FAILED, CallRecord
+from gateway.chat.grounding import ground_extractive, ground_prompt
+from gateway.chat.writers import AnswerWriter
+from gateway.disconnect import ClientDisconnected, DisconnectWatch
+from gateway.errors import BackendError, GatewayError, Header, SearchFailed, ShuttingDown
+from gateway.extractive import ExtractiveAnswer
+from gateway.metrics import GatewayMetrics
+from gateway.openai.accumulator import AnswerAccumulator
+from gateway.openai.completions import NoCompletion, read_completion, with_field
+from gateway.openai.sse import DONE, EventTooLong, SseEvent, SseSplitter
+from gateway.publisher import EventPublisher
+from gateway.retrieval import Retriever
+from gateway.retrieval_controls import RetrievalPlan
+from knowledge.composition import inject_context
+from knowledge.extractive import compose_extractive_answer
+
+LastWrite = Callable[[], Awaitable[None]]
+"""What is left to send once the events are queued."""
+
+_DONE_EVENT = SseEvent(b"data: [DONE]\n\n", DONE)
+_LONGEST_RECORDED_ERROR = 2000
+
+
+class ChatCall:
+    """The state of one call. It is run once."""
+
+    def __init__(
+        self,
+        record: CallRecord,
+        *,
+        backend: HttpBackend | None,
+        query: str,
+        plan: RetrievalPlan,
+        retriever: Retriever,
+        publisher: EventPublisher,
+        metrics: GatewayMetrics,
+        writer: AnswerWriter,
+    ) -> None:
+        self._record = record
+        self._backend = backend
+        self._query = query
+        self._plan = plan
+        self._retriever = retriever
+        self._publisher = publisher
+        self._metrics = metrics
+        self._writer = writer
+        self._answer: BackendAnswer | None = None
+        self._accumulator: AnswerAccumulator | None = None
+        self._has_started_stream = False
+        self._are_sources_due = False
+
+    async def run(self, receive: Receive) -> None:
+        """Answer the client, and queue the call's events before the last byte is sent.
+
+        Raises:
+            GatewayError: nothing has been sent yet, and the client is to be told this.
+        """
+        try:
+            async with DisconnectWatch(receive):
+                write_rest = await self._serve()
+            await write_rest()
+            if self._answer is not None:
+                await self._answer.drain()
+        except ClientDisconnected:
+            self._finish(CANCELLED, error="the client disconnected")
+        except GatewayError as error:
+            await self._fail(error)
+        except asyncio.CancelledError:
+            # The server cancels what still runs when its grace for shutting down is over.
+            await self._fail(ShuttingDown())
+        except Exception:
+            self._finish(FAILED, error="unexpected error in the gateway")
+            raise
+        finally:
+            if self._answer is not None:
+                self._answer.close()
+
+    async def _serve(self) -> LastWrite:
+        answer = self._answer = await self._open_answer()
+        if not 200 <= answer.status < 300:
+            return await self._pass_on_refusal(answer)
+        if answer.is_event_stream and self._record.request.is_streaming:
+            return await self._relay_stream(answer)
+        return await self._relay_body(answer)
+
+    async def _open_answer(self) -> BackendAnswer:
+        if self._backend is None:
+            return await self._answer_extractively()
+        record = self._record
+        messages = None
+        if self._query:
+            search = await self._retriever.search(self._query, self._plan)
+            record.grounding = ground_prompt(
+                search,
+                model=record.request.model,
+                token_budget=self._retriever.settings.token_budget,
+            )
+            if record.grounding.context is not None:
+                messages = inject_context(record.request.conversation, record.grounding.context)
+                self._are_sources_due = True
+        body = record.request.forwarded_body(messages)
+        record.backend_started = perf_counter()
+        return await self._backend.open_chat(body, record.context)
+
+    async def _answer_extractively(self) -> BackendAnswer:
+        record = self._record
+        text = ""
+        if self._query:
+            search = await self._retriever.search(self._query, self._plan)
+            record.grounding = ground_extractive(
+                search,
+                model=record.request.model,
+                token_budget=self._retriever.settings.token_budget,
+            )
+            if search.error is not None:
+                raise SearchFailed
+            self._are_sources_due = bool(record.grounding.sources)
+            text = record.grounding.extractive_answer or ""
+        record.backend_started = perf_counter()
+        return ExtractiveAnswer(
+            text or compose_extractive_answer(self._query, ()),
+            prompt=self._query,
+            is_streaming=record.request.is_streaming,
+        )
+
+    async def _pass_on_refusal(self, answer: BackendAnswer) -> LastWrite:
+        """Hand the backend's own error to the client: what the client did wrong, it says best."""
+        body = await answer.read_all()
+        description = body[:_LONGEST_RECORDED_ERROR].decode(errors="replace")
+        self._metrics.count_backend_error(self._record.backend, f"http_{answer.status}")
+        self._finish(FAILED, error=f"status {answer.status}: {description}")
+        is_own_error = 400 <= answer.status < 500 or (
+            answer.status >= 500 and body.lstrip().startswith(b"{") and b'"error"' in body
+        )
+        # 401 is about the gateway's key, not the client's, and its text may hold part of it.
+        if not is_own_error or answer.status == 401:
+            raise BackendError(
+                f"The backend {self._record.backend!r} answered with status {answer.status}.",
+                status=502,
+                backend=self._record.backend,
+                reason="unauthorized" if answer.status == 401 else "refused",
+            )
+        return partial(
+            self._writer.send_body,
+            answer.status,
+            answer.content_type,
+            self._response_headers(answer),
+            body,
+        )
+
+    async def _relay_body(self, answer: BackendAnswer) -> LastWrite:
+        body = await answer.read_all()
+        try:
+            self._record.answer = read_completion(body)
+        except NoCompletion as error:
+            raise self._backend_error(
+                "answered with something that is no chat completion", "invalid"
+            ) from error
+        if self._are_sources_due and self._record.grounding is not None:
+            body = with_field(body, "sources", self._record.grounding.sources)
+        headers = self._response_headers(answer)
+        self._finish(COMPLETED)
+        return partial(self._writer.send_body, answer.status, answer.content_type, headers, body)
+
+    async def _relay_stream(self, answer: BackendAnswer) -> LastWrite:
+        splitter = SseSplitter()
+        accumulator = self._accumulator = AnswerAccumulator()
+        while True:
+            data = await answer.read_some()
+            if not self._has_started_stream:
+                if not data:
+                    raise self._backend_error("ended its answer before it began", "broken")
+                await self._writer.start_stream(answer.content_type, self._response_headers(answer))
+                self._has_started_stream = True
+            try:
+                events = splitter.feed(data) if data else splitter.flush()
+            except EventTooLong as error:
+                raise self._backend_error("sent an event without an end", "invalid") from error
+            outgoing: list[SseEvent] = []
+            for event in events:
+                if event.data == DONE:
+                    return self._end_stream([*outgoing, event], accumulator)
+                relayed = self._read_event(event, accumulator)
+                if relayed is not None:
+                    outgoing.append(relayed)
+                if accumulator.error is not None:
+                    return self._end_stream(outgoing, accumulator)
+            if not data and accumulator.is_finished:
+                # Some servers just stop; clients of OpenAI's protocol wait for the word.
+                return self._end_stream([*outgoing, _DONE_EVENT], accumulator)
+            if outgoing:
+                await self._writer.send_events(outgoing)
+            if not data:
+                raise self._backend_error("broke off its answer", "broken")
+
+    def _read_event(self, event: SseEvent, accumulator: AnswerAccumulator) -> SseEvent | None:
+        """Record one event; return what the client gets of it."""
+        if event.data is None:
+            return event
+        kind = accumulator.add(event.data)
+        if self._record.first_token is None and accumulator.has_output:
+            self._record.first_token = perf_counter()
+        if kind.is_usage_only and not self._record.request.wants_usage:
+            return None
+        if self._are_sources_due and kind.is_object and self._record.grounding is not None:
+            self._are_sources_due = False
+            data = with_field(event.data, "sources", self._record.grounding.sources)
+            return SseEvent(b"data: " + data + b"\n\n", data)
+        return event
+
+    def _end_stream(self, events: list[SseEvent], accumulator: AnswerAccumulator) -> LastWrite:
+        if accumulator.error is not None:
+            self._metrics.count_backend_error(self._record.backend, "stream_error")
+            self._finish(FAILED, error=accumulator.error)
+        else:
+            self._finish(COMPLETED)
+        return partial(self._writer.send_events, events, is_last=True)
+
+    async def _fail(self, error: GatewayError) -> None:
+        if isinstance(error, BackendError):
+            self._metrics.count_backend_error(error.backend, error.reason)
+        self._finish(FAILED, error=error.message)
+        if not self._has_started_stream:
+            raise error
+        await self._writer.fail_stream(error)
+
+    def _finish(self, status: str, *, error: str | None = None) -> None:
+        if self._record.is_finished:
+            return
+        if self._accumulator is not None:
+            self._record.answer = self._accumulator.answer()
+        self._record.finish(status, self._publisher, error=error)
+        self._metrics.count_tokens(self._record.backend, self._record.answer.usage)
+
+    def _backend_error(self, what: str, reason: str) -> BackendError:
+        return BackendError(
+            f"The backend {self._record.backend!r} {what}.",
+            status=502,
+            backend=self._record.backend,
+            reason=reason,
+        )
+
+    def _response_headers(self, answer: BackendAnswer) -> list[Header]:
+        headers = list(answer.headers)
+        timings = []
+        grounding = self._record.grounding
+        if grounding is not None:
+            timings.append(f"search;dur={grounding.search.duration_seconds * 1000:.3f}")
+            if grounding.sources:
+                headers.append((b"x-sluice-sources", ",".join(grounding.chunk_ids).encode()))
+        if self._record.backend_started is not None:
+            milliseconds = (perf_counter() - self._record.backend_started) * 1000
+            timings.append(f"backend;dur={milliseconds:.3f}")
+        headers.append((b"server-timing", ", ".join(timings).encode()))
+        return headers

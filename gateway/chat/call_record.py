@@ -1,0 +1,222 @@
+"""What is recorded of one chat call, and the events made of it."""
+
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, cast
+
+from contracts.events import Event, new_event
+from contracts.payloads import (
+    Candidate,
+    ChatPersist,
+    ChatTelemetry,
+    FlowLineage,
+    FlowStage,
+    Retrieval,
+    RetrievalTelemetry,
+    ToolCall,
+    ToolCallTelemetry,
+)
+from contracts.subjects import PipelineSubject, Subject, TelemetrySubject
+from gateway.chat.grounding import Grounding
+from gateway.openai.answers import Answer
+from gateway.openai.requests import ChatRequest
+from gateway.publisher import EventPublisher
+from gateway.request_context import RequestContext
+from gateway.retrieval import SEARCH_METHOD, SearchOutcome
+
+COMPLETED = "completed"
+FAILED = "failed"
+CANCELLED = "cancelled"
+
+
+@dataclass(slots=True)
+class CallRecord:
+    """One call, from the choice of its backend to the end of its answer."""
+
+    context: RequestContext
+    request: ChatRequest
+    dialect: str
+    backend: str
+    answer: Answer = field(default_factory=Answer)
+    grounding: Grounding | None = None
+    backend_started: float | None = None
+    """Monotonic seconds; None where the call did not get as far."""
+    first_token: float | None = None
+    """Monotonic seconds of the first token of a stream."""
+    is_finished: bool = False
+
+    def finish(self, status: str, publisher: EventPublisher, *, error: str | None = None) -> None:
+        """Queue the call's events, once: a second call changes nothing."""
+        if self.is_finished:
+            return
+        self.is_finished = True
+        self.context.call_status = status
+        self.context.usage = self.answer.usage
+        for subject, event in self._events(status, error, perf_counter()):
+            publisher.publish(subject, event)
+
+    def _events(
+        self, status: str, error: str | None, ended: float
+    ) -> list[tuple[Subject, Event[Any]]]:
+        started = self.context.started
+        duration = ended - started
+        first_token_seconds = None if self.first_token is None else self.first_token - started
+        source_chunk_ids = [] if self.grounding is None else self.grounding.chunk_ids
+        request, answer = self.request, self.answer
+        events: list[tuple[Subject, Event[Any]]] = [
+            (
+                PipelineSubject.CHAT_PERSIST,
+                self._event(
+                    ChatPersist(
+                        dialect=self.dialect,
+                        model=request.model,
+                        backend=self.backend,
+                        status=status,
+                        # The client's own JSON goes into the event as it is: decoding it only
+                        # to encode it again would cost more than all else here.
+                        messages=cast("list[dict[str, Any]]", request.messages),
+                        answer=answer.message,
+                        tools=cast("list[dict[str, Any]]", request.tools or []),
+                        parameters=cast("dict[str, Any]", request.parameters),
+                        is_streaming=request.is_streaming,
+                        finish_reason=answer.finish_reason,
+                        error=error,
+                        usage=answer.usage,
+                        started_at=self.context.started_at,
+                        duration_seconds=duration,
+                        first_token_seconds=first_token_seconds,
+                        source_chunk_ids=source_chunk_ids,
+                    )
+                ),
+            )
+        ]
+        if self.grounding is not None:
+            events += self._grounding_events(self.grounding)
+        for call in answer.tool_calls:
+            tool_call = ToolCall(
+                tool_call_id=call.tool_call_id,
+                function_name=call.name,
+                arguments=call.arguments,
+                position=call.position,
+                model=request.model,
+                backend=self.backend,
+            )
+            telemetry = ToolCallTelemetry(function_name=call.name, model=request.model)
+            events.append((PipelineSubject.TOOL_CALL, self._event(tool_call)))
+            events.append((TelemetrySubject.TOOL_CALL, self._event(telemetry)))
+        lineage = FlowLineage(
+            dialect=self.dialect,
+            model=request.model,
+            backend=self.backend,
+            status=status,
+            started_at=self.context.started_at,
+            duration_seconds=duration,
+            stages=self._stages(status, error, ended),
+            source_chunk_ids=source_chunk_ids,
+            # Telemetry is not persisted: the lineage would join to nothing.
+            event_ids=[
+                event.event_id for subject, event in events if isinstance(subject, PipelineSubject)
+            ],
+        )
+        events.append((PipelineSubject.FLOW_LINEAGE, self._event(lineage)))
+        chat_telemetry = ChatTelemetry(
+            model=request.model,
+            backend=self.backend,
+            dialect=self.dialect,
+            status=status,
+            is_streaming=request.is_streaming,
+            usage=answer.usage,
+            duration_seconds=duration,
+            first_token_seconds=first_token_seconds,
+        )
+        events.append((TelemetrySubject.CHAT, self._event(chat_telemetry)))
+        return events
+
+    def _grounding_events(self, grounding: Grounding) -> list[tuple[Subject, Event[Any]]]:
+        search = grounding.search
+        if search.error is not None:
+            return []
+        events: list[tuple[Subject, Event[Any]]] = [
+            (PipelineSubject.RETRIEVE, self._event(_retrieval(search))),
+            (TelemetrySubject.RETRIEVE, self._event(_retrieval_telemetry(search))),
+        ]
+        if grounding.composition is not None:
+            events.append((PipelineSubject.COMPOSE, self._event(grounding.composition)))
+        return events
+
+    def _stages(self, status: str, error: str | None, ended: float) -> list[FlowStage]:
+        started = self.context.started
+        stages = []
+        if self.grounding is not None:
+            search = self.grounding.search
+            failure = {} if search.error is None else {"error": search.error}
+            stages.append(
+                FlowStage(
+                    name="retrieve",
+                    offset_seconds=search.started - started,
+                    duration_seconds=search.duration_seconds,
+                    status="ok" if search.error is None else FAILED,
+                    details={"hit_count": len(search.passages), **failure},
+                )
+            )
+            if self.grounding.composition is not None:
+                composition = self.grounding.composition
+                stages.append(
+                    FlowStage(
+                        name="compose",
+                        offset_seconds=self.grounding.compose_started - started,
+                        duration_seconds=self.grounding.compose_seconds,
+                        details={
+                            "chunk_count": len(composition.chunk_ids),
+                            "token_count": composition.token_count,
+                        },
+                    )
+                )
+        if self.backend_started is not None:
+            stages.append(
+                FlowStage(
+                    name="backend",
+                    offset_seconds=self.backend_started - started,
+                    duration_seconds=ended - self.backend_started,
+                    status="ok" if status == COMPLETED else status,
+                    details={} if error is None else {"error": error},
+                )
+            )
+        return stages
+
+    def _event(self, payload: Any) -> Event[Any]:
+        return new_event(
+            payload,
+            correlation_id=self.context.correlation_id,
+            traceparent=self.context.traceparent,
+        )
+
+
+def _retrieval(search: SearchOutcome) -> Retrieval:
+    return Retrieval(
+        query=search.query,
+        collection=search.plan.collection,
+        method=SEARCH_METHOD,
+        top_k=search.plan.top_k,
+        candidates=[
+            Candidate(
+                chunk_id=passage.chunk_id,
+                rank=rank,
+                vector_score=passage.vector_score,
+                text_score=passage.text_score,
+                maxsim_score=passage.maxsim_score,
+            )
+            for rank, passage in enumerate(search.passages, start=1)
+        ],
+        duration_seconds=search.duration_seconds,
+    )
+
+
+def _retrieval_telemetry(search: SearchOutcome) -> RetrievalTelemetry:
+    scores = (passage.text_score for passage in search.passages)
+    return RetrievalTelemetry(
+        top_k=search.plan.top_k,
+        hit_count=len(search.passages),
+        scores=[score for score in scores if score is not None],
+        duration_seconds=search.duration_seconds,
+    )

@@ -1,0 +1,107 @@
+"""The chat completion core: chooses the backend, grounds the prompt, hands over to a call."""
+
+import asyncio
+
+from starlette.types import Receive
+
+from gateway.backends.router import BackendRouter
+from gateway.chat.call import ChatCall
+from gateway.chat.call_record import CallRecord
+from gateway.chat.writers import AnswerWriter
+from gateway.errors import BackendError, InvalidRequest, ModelNotFound
+from gateway.extractive import BACKEND as EXTRACTIVE_BACKEND
+from gateway.extractive import MODEL as EXTRACTIVE_MODEL
+from gateway.metrics import GatewayMetrics
+from gateway.openai.requests import ChatRequest
+from gateway.publisher import EventPublisher
+from gateway.request_context import RequestContext
+from gateway.retrieval import Retriever
+from gateway.retrieval_controls import plan_retrieval
+from knowledge.queries import extract_user_query
+
+
+class ChatService:
+    """Answers chat requests of any dialect; `router` is None where no backend is configured."""
+
+    def __init__(
+        self,
+        router: BackendRouter | None,
+        retriever: Retriever,
+        publisher: EventPublisher,
+        metrics: GatewayMetrics,
+    ) -> None:
+        self._router = router
+        self._retriever = retriever
+        self._publisher = publisher
+        self._metrics = metrics
+        self._active_calls = 0
+        self._has_no_calls = asyncio.Event()
+        self._has_no_calls.set()
+
+    async def answer(
+        self,
+        request: ChatRequest,
+        context: RequestContext,
+        *,
+        dialect: str,
+        writer: AnswerWriter,
+        receive: Receive,
+    ) -> None:
+        """Answer `request` through `writer`, whole or streamed, and queue the call's events.
+
+        Raises:
+            GatewayError: nothing has been sent yet, and the client is to be told this.
+        """
+        settings = self._retriever.settings
+        plan = plan_retrieval(request.retrieval, context.headers, settings)
+        try:
+            backend = await self._router.choose(request.model) if self._router else None
+        except BackendError as error:
+            self._metrics.count_backend_error(error.backend, error.reason)
+            raise
+        if backend is None:
+            if request.model != EXTRACTIVE_MODEL:
+                raise ModelNotFound(request.model, [EXTRACTIVE_MODEL])
+            if plan.is_wanted is False:
+                raise InvalidRequest(
+                    f"The model {EXTRACTIVE_MODEL!r} answers from retrieved passages,"
+                    " and retrieval is off.",
+                    param="retrieval",
+                )
+        query = ""
+        if backend is None or self._retriever.is_due(plan):
+            query = extract_user_query(request.conversation)
+        record = CallRecord(
+            context=context,
+            request=request,
+            dialect=dialect,
+            backend=EXTRACTIVE_BACKEND if backend is None else backend.name,
+        )
+        context.model = request.model
+        context.backend = record.backend
+        call = ChatCall(
+            record,
+            backend=backend,
+            query=query,
+            plan=plan,
+            retriever=self._retriever,
+            publisher=self._publisher,
+            metrics=self._metrics,
+            writer=writer,
+        )
+        self._active_calls += 1
+        self._has_no_calls.clear()
+        try:
+            await call.run(receive)
+        finally:
+            self._active_calls -= 1
+            if self._active_calls == 0:
+                self._has_no_calls.set()
+
+    async def wait_until_idle(self, timeout_seconds: float) -> None:
+        """Wait for calls that are ending, so that their events are queued."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._has_no_calls.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,102 @@
+"""The gateway's HTTP endpoints."""
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from gateway.backends.router import BackendRouter, ServedModel
+from gateway.body import read_body
+from gateway.chat.service import ChatService
+from gateway.chat.writers import OpenAiWriter
+from gateway.disconnect import ClientDisconnected
+from gateway.errors import INVALID_REQUEST, GatewayError, ModelNotFound, openai_error_body
+from gateway.extractive import MODEL as EXTRACTIVE_MODEL
+from gateway.openai.requests import read_chat_request
+from gateway.request_context import current_request
+
+OPENAI_CHAT = "openai.chat"
+
+
+class ChatCompletionsEndpoint:
+    """`POST /v1/chat/completions`, as a bare ASGI application."""
+
+    def __init__(self, service: ChatService, *, max_body_bytes: int) -> None:
+        self._service = service
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context = current_request.get()
+        try:
+            body = await read_body(receive, context.headers, limit=self._max_body_bytes)
+        except ClientDisconnected:
+            return
+        await self._service.answer(
+            read_chat_request(body),
+            context,
+            dialect=OPENAI_CHAT,
+            writer=OpenAiWriter(send),
+            receive=receive,
+        )
+
+
+class ModelsEndpoint:
+    """`GET /v1/models` and `GET /v1/models/{model}`."""
+
+    def __init__(self, router: BackendRouter | None) -> None:
+        self._router = router
+
+    async def list_models(self, _request: Request) -> Response:
+        models = [_describe_model(model) for model in await self._served()]
+        return json_response({"object": "list", "data": models})
+
+    async def show_model(self, request: Request) -> Response:
+        name = request.path_params["model"]
+        served = await self._served()
+        for model in served:
+            if model.model_id == name:
+                return json_response(_describe_model(model))
+        raise ModelNotFound(name, [model.model_id for model in served])
+
+    async def _served(self) -> list[ServedModel]:
+        if self._router is None:
+            return [ServedModel(EXTRACTIVE_MODEL, 0, "sluice")]
+        return await self._router.served_models()
+
+
+def json_response(content: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(content), status, media_type="application/json")
+
+
+def answer_gateway_error(_request: Request, error: Exception) -> Response:
+    """Tell the client a failure in OpenAI's envelope."""
+    if not isinstance(error, GatewayError):
+        raise error
+    return Response(openai_error_body(error), error.status, media_type="application/json")
+
+
+def answer_http_exception(request: Request, error: Exception) -> Response:
+    """Tell the client of Starlette's own refusals (404, 405) in OpenAI's envelope."""
+    if not isinstance(error, HTTPException):
+        raise error
+    method, path = request.method, request.url.path
+    if error.status_code == 404:
+        message, code = f"Unknown path: {method} {path}.", "unknown_url"
+    elif error.status_code == 405:
+        message, code = f"Method {method} is not allowed for {path}.", "method_not_allowed"
+    else:
+        message, code = error.detail, None
+    refusal = GatewayError(message, status=error.status_code, error_type=INVALID_REQUEST, code=code)
+    response = answer_gateway_error(request, refusal)
+    response.headers.update(error.headers or {})
+    return response
+
+
+def _describe_model(model: ServedModel) -> dict[str, object]:
+    return {
+        "id": model.model_id,
+        "object": "model",
+        "created": model.created,
+        "owned_by": model.owner,
+    }

@@ -1,0 +1,130 @@
+"""Failures that a client is told about, and the OpenAI envelope they are told in."""
+
+from typing import Any
+
+import msgspec
+
+Header = tuple[bytes, bytes]
+
+INVALID_REQUEST = "invalid_request_error"
+API_ERROR = "api_error"
+SERVER_ERROR = "server_error"
+
+
+class GatewayError(Exception):
+    """A failure with the HTTP status and the fields of OpenAI's error object."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        error_type: str,
+        code: str | None = None,
+        param: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.error_type = error_type
+        self.code = code
+        self.param = param
+
+
+class InvalidRequest(GatewayError):
+    """400: the request is not JSON, lacks a field or has one of a wrong type."""
+
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = "invalid_value"
+    ) -> None:
+        super().__init__(message, status=400, error_type=INVALID_REQUEST, code=code, param=param)
+
+
+class BodyTooLarge(GatewayError):
+    """413: the body is over `gateway.max_body_bytes`."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"The request body is larger than the {limit} bytes this gateway accepts"
+            " (setting gateway.max_body_bytes).",
+            status=413,
+            error_type=INVALID_REQUEST,
+            code="request_too_large",
+        )
+
+
+class ModelNotFound(GatewayError):
+    """404: no backend serves the model."""
+
+    def __init__(self, model: str, served: list[str]) -> None:
+        names = ", ".join(served) if served else "none at the moment"
+        super().__init__(
+            f"The model {model!r} is served by no backend. Models served: {names}.",
+            status=404,
+            error_type=INVALID_REQUEST,
+            code="model_not_found",
+            param="model",
+        )
+
+
+class BackendError(GatewayError):
+    """A backend could not be used; `backend` names it and `reason` is a metric's label."""
+
+    def __init__(self, message: str, *, status: int, backend: str, reason: str) -> None:
+        super().__init__(message, status=status, error_type=API_ERROR, code=f"backend_{reason}")
+        self.backend = backend
+        self.reason = reason
+
+
+class SearchFailed(GatewayError):
+    """503: the answer needs the passage index, which cannot be searched."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The passages that this model answers from cannot be searched at the moment.",
+            status=503,
+            error_type=API_ERROR,
+            code="search_unavailable",
+        )
+
+
+class ShuttingDown(GatewayError):
+    """503: the gateway is being stopped and ended the call."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The gateway is shutting down.",
+            status=503,
+            error_type=SERVER_ERROR,
+            code="shutting_down",
+        )
+
+
+class InternalError(GatewayError):
+    """500: a defect of the gateway; the correlation ID leads to the traceback in the log."""
+
+    def __init__(self, correlation_id: str) -> None:
+        super().__init__(
+            f"Unexpected error in the gateway. Correlation ID: {correlation_id}",
+            status=500,
+            error_type=SERVER_ERROR,
+            code="internal_error",
+        )
+
+
+def openai_error_body(error: GatewayError) -> bytes:
+    """Return OpenAI's error envelope as JSON, all four keys present."""
+    envelope: dict[str, dict[str, Any]] = {
+        "error": {
+            "message": error.message,
+            "type": error.error_type,
+            "param": error.param,
+            "code": error.code,
+        }
+    }
+    return msgspec.json.encode(envelope)
+
+
+def openai_error_event(error: GatewayError) -> bytes:
+    """Return the error envelope as the event that ends a failed stream."""
+    return b"data: " + openai_error_body(error) + b"\n\n"

@@ -1,0 +1,94 @@
+"""`GET /healthz`: alive, and with `?verbose` how the parts around the gateway are."""
+
+import asyncio
+from collections.abc import Awaitable
+from time import perf_counter
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.backends.http import HttpBackend
+from gateway.endpoints import json_response
+from gateway.errors import BackendError
+from gateway.publisher import EventPublisher
+
+_CHECK_SECONDS = 2.0
+_OK = "ok"
+_UNREACHABLE = "unreachable"
+
+
+class HealthEndpoint:
+    """Answers 200 as long as the gateway does; the parts' state is in the body."""
+
+    def __init__(
+        self, publisher: EventPublisher, engine: AsyncEngine, backends: list[HttpBackend]
+    ) -> None:
+        self._publisher = publisher
+        self._engine = engine
+        self._backends = backends
+
+    async def show(self, request: Request) -> Response:
+        if "verbose" not in request.query_params:
+            return json_response({"status": _OK})
+        broker, database, *backends = await asyncio.gather(
+            self._check_broker(),
+            self._check_database(),
+            *(self._check_backend(backend) for backend in self._backends),
+        )
+        parts = (broker, database, *backends)
+        is_whole = all(part["status"] == _OK for part in parts)
+        return json_response(
+            {
+                "status": _OK if is_whole else "degraded",
+                "broker": broker,
+                "database": database,
+                "backends": backends,
+            }
+        )
+
+    async def _check_broker(self) -> dict[str, object]:
+        publisher = self._publisher
+        state = await _measure(publisher.measure_latency(_CHECK_SECONDS))
+        return {
+            **state,
+            "events_waiting": publisher.waiting_events,
+            "events_shipped": publisher.shipped.total(),
+            "events_dropped": publisher.dropped.total(),
+        }
+
+    async def _check_database(self) -> dict[str, object]:
+        return await _measure(self._select_one())
+
+    async def _select_one(self) -> None:
+        async with self._engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def _check_backend(self, backend: HttpBackend) -> dict[str, object]:
+        state = await _measure(backend.check_health(_CHECK_SECONDS))
+        return {"name": backend.name, "kind": backend.kind, **state}
+
+
+async def _measure(check: Awaitable[object]) -> dict[str, object]:
+    started = perf_counter()
+    error: str | None = None
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            await check
+    except TimeoutError:
+        error = f"no answer within {_CHECK_SECONDS:g} s"
+    except BackendError as failure:
+        error = failure.message
+    except (SQLAlchemyError, OSError) as failure:
+        # SQLAlchemy's own text repeats the statement; the driver's says what happened.
+        cause = getattr(failure, "orig", None) or failure
+        error = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+    state: dict[str, object] = {
+        "status": _OK if error is None else _UNREACHABLE,
+        "latency_seconds": round(perf_counter() - started, 6),
+    }
+    if error is not None:
+        state["error"] = error
+    return state

@@ -1,0 +1,51 @@
+"""One log line and one observation in the metrics for each request."""
+
+from time import perf_counter
+
+import structlog
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.metrics import GatewayMetrics
+from gateway.request_context import current_request
+
+_log = structlog.get_logger("gateway.request")
+
+CLIENT_CLOSED_REQUEST = 499
+"""Logged where the client went away before an answer; nginx's number, never sent."""
+
+
+class LoggerMiddleware:
+    """Logs method, path, status, duration, model, backend, tokens and correlation ID."""
+
+    def __init__(self, app: ASGIApp, metrics: GatewayMetrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._record(scope)
+
+    def _record(self, scope: Scope) -> None:
+        context = current_request.get()
+        duration = perf_counter() - context.started
+        status = context.response_status or CLIENT_CLOSED_REQUEST
+        method, path = scope["method"], scope["path"]
+        self._metrics.observe_request(method, path, status, duration)
+        fields: dict[str, object] = {
+            "method": method,
+            "path": path,
+            "status": status,
+            "duration_seconds": round(duration, 6),
+        }
+        if context.model is not None:
+            fields["model"] = context.model
+            fields["backend"] = context.backend
+            fields["call_status"] = context.call_status
+            fields["prompt_tokens"] = context.usage.prompt_tokens
+            fields["completion_tokens"] = context.usage.completion_tokens
+        _log.info("request", **fields)

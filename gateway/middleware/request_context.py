@@ -1,0 +1,56 @@
+"""Gives each request its context: correlation ID, trace parent, arrival, what was answered."""
+
+from datetime import UTC, datetime
+from time import perf_counter
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from contracts.headers import CORRELATION_ID
+from gateway.request_context import (
+    RequestContext,
+    choose_correlation_id,
+    current_request,
+    read_traceparent,
+)
+
+_RESPONSE_HEADER = CORRELATION_ID.encode()
+
+
+class RequestContextMiddleware:
+    """Sets `current_request` and returns the correlation ID in `X-Correlation-ID`.
+
+    It alone wraps `send`, and writes down the response's status and completion for the
+    middleware further in, which saves each of them a wrapper on every streamed chunk.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        context = RequestContext(
+            correlation_id=choose_correlation_id(headers),
+            traceparent=read_traceparent(headers),
+            started_at=datetime.now(UTC),
+            started=perf_counter(),
+            headers=headers,
+        )
+        correlation_header = (_RESPONSE_HEADER, context.correlation_id.encode("ascii"))
+
+        async def send_with_context(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                context.response_status = message["status"]
+                response_headers = message.setdefault("headers", [])
+                response_headers.append(correlation_header)
+                for name, value in response_headers:
+                    if name == b"content-type":
+                        context.is_event_stream = value.startswith(b"text/event-stream")
+            elif not message.get("more_body", False):
+                context.is_response_complete = True
+            await send(message)
+
+        current_request.set(context)
+        await self._app(scope, receive, send_with_context)

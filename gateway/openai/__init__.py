@@ -1,0 +1,1 @@
+"""OpenAI's chat completions protocol: requests, answers, streams."""

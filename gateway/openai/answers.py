@@ -1,0 +1,29 @@
+"""What a backend answered, in the form that events need."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from contracts.payloads import TokenUsage
+
+
+@dataclass(slots=True)
+class FunctionCall:
+    """One tool call of an answer."""
+
+    position: int
+    tool_call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(slots=True)
+class Answer:
+    """Choice 0 of an answer, whole or as far as it came."""
+
+    message: dict[str, Any] | None = None
+    """The assistant message; None where nothing of it came."""
+    finish_reason: str | None = None
+    tool_calls: list[FunctionCall] = field(default_factory=list)
+    usage: TokenUsage = field(default_factory=TokenUsage)
+    error: str | None = None
+    """What the backend said went wrong in mid-stream."""

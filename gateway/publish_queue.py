@@ -1,0 +1,149 @@
+"""The bounded queue of events that the broker has not acknowledged yet."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from contracts.subjects import Subject, TelemetrySubject
+
+_OVERHEAD_BYTES = 512
+"""What an event takes besides its body: headers, IDs, the queue's own objects."""
+
+
+@dataclass(slots=True, eq=False)
+class OutgoingEvent:
+    """An encoded event on its way to the broker."""
+
+    sequence: int
+    """Its place in the order of arrival, and the last token of its reply subject."""
+    subject: Subject
+    correlation_id: str
+    body: bytes
+    headers: dict[str, str]
+    sent_at: float = 0.0
+    """Monotonic seconds of the last shipment."""
+
+    is_telemetry: bool = field(init=False)
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.is_telemetry = isinstance(self.subject, TelemetrySubject)
+        self.size = len(self.body) + _OVERHEAD_BYTES
+
+
+class PublishQueue:
+    """Events in order of arrival, waiting to be shipped or in flight to the broker.
+
+    Both count against the bounds, for both are in memory. Where it is full, telemetry that
+    waits gives way to the pipeline's events; among these the newest is refused. The
+    pipeline's events are also shipped first.
+    """
+
+    def __init__(self, *, max_events: int, max_bytes: int) -> None:
+        self._max_events = max_events
+        self._max_bytes = max_bytes
+        self._pipeline: deque[OutgoingEvent] = deque()
+        self._telemetry: deque[OutgoingEvent] = deque()
+        self._telemetry_bytes = 0
+        self._in_flight: dict[int, OutgoingEvent] = {}
+        self._total_bytes = 0
+
+    def __len__(self) -> int:
+        """Events waiting or in flight."""
+        return len(self._pipeline) + len(self._telemetry) + len(self._in_flight)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the events waiting or in flight."""
+        return self._total_bytes
+
+    @property
+    def in_flight_count(self) -> int:
+        return len(self._in_flight)
+
+    @property
+    def has_waiting(self) -> bool:
+        return bool(self._pipeline or self._telemetry)
+
+    def add(self, event: OutgoingEvent) -> tuple[bool, list[OutgoingEvent]]:
+        """Queue `event`; return whether there was room, and the telemetry that gave way."""
+        displaced: list[OutgoingEvent] = []
+        if not self._has_room_for(event):
+            if event.is_telemetry or not self._has_room_for(event, without_telemetry=True):
+                return False, displaced
+            while not self._has_room_for(event):
+                displaced.append(self._take_telemetry())
+                self._total_bytes -= displaced[-1].size
+        self._total_bytes += event.size
+        if event.is_telemetry:
+            self._telemetry.append(event)
+            self._telemetry_bytes += event.size
+        else:
+            self._pipeline.append(event)
+        return True, displaced
+
+    def ship_next(self, now: float) -> OutgoingEvent | None:
+        """Take the next event and count it as in flight since `now`; None where none waits."""
+        if self._pipeline:
+            event = self._pipeline.popleft()
+        elif self._telemetry:
+            event = self._take_telemetry()
+        else:
+            return None
+        event.sent_at = now
+        self._in_flight[event.sequence] = event
+        return event
+
+    def settle(self, sequence: int) -> OutgoingEvent | None:
+        """Take the event of `sequence` out of those in flight; None where it is not there.
+
+        It is not there if its acknowledgement comes late, after it was taken back.
+        """
+        event = self._in_flight.pop(sequence, None)
+        if event is not None:
+            self._total_bytes -= event.size
+        return event
+
+    def take_back(self, *, sent_before: float | None = None) -> int:
+        """Put events in flight back in front, in their order; return how many.
+
+        `sent_before` limits that to events shipped before this monotonic moment.
+        """
+        overdue = [
+            event
+            for event in self._in_flight.values()
+            if sent_before is None or event.sent_at < sent_before
+        ]
+        for event in sorted(overdue, key=lambda event: event.sequence, reverse=True):
+            del self._in_flight[event.sequence]
+            if event.is_telemetry:
+                self._telemetry.appendleft(event)
+                self._telemetry_bytes += event.size
+            else:
+                self._pipeline.appendleft(event)
+        return len(overdue)
+
+    def oldest_in_flight(self) -> OutgoingEvent | None:
+        """Return the event in flight that was shipped first."""
+        return next(iter(self._in_flight.values()), None)
+
+    def take_all(self) -> Iterator[OutgoingEvent]:
+        """Empty the queue."""
+        self.take_back()
+        while self._pipeline:
+            yield self._pipeline.popleft()
+        while self._telemetry:
+            yield self._take_telemetry()
+        self._total_bytes = 0
+
+    def _take_telemetry(self) -> OutgoingEvent:
+        event = self._telemetry.popleft()
+        self._telemetry_bytes -= event.size
+        return event
+
+    def _has_room_for(self, event: OutgoingEvent, *, without_telemetry: bool = False) -> bool:
+        count, size = len(self), self._total_bytes
+        if without_telemetry:
+            count -= len(self._telemetry)
+            size -= self._telemetry_bytes
+        return count < self._max_events and size + event.size <= self._max_bytes

@@ -1,0 +1,335 @@
+"""Ships events to JetStream in the background; the request path never waits for the broker."""
+
+import asyncio
+from collections import Counter
+from time import monotonic
+from typing import Any
+
+import msgspec
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import MaxPayloadError
+
+from contracts.events import Event, encode_event
+from contracts.headers import CORRELATION_ID, NATS_MESSAGE_ID, TRACEPARENT
+from contracts.subjects import Subject
+from gateway.publish_queue import OutgoingEvent, PublishQueue
+
+INBOX_PREFIX = "_INBOX_gateway"
+"""The gateway's broker user may subscribe below this prefix and nowhere else."""
+
+_WINDOW_EVENTS = 1000
+_BURST_EVENTS = 128
+"""Shipped at one go: draining a long queue must not hold up requests."""
+_GATHERING_SECONDS = 0.002
+_ACK_TIMEOUT_SECONDS = 5.0
+_BACKOFF_SECONDS = 0.5
+_DROP_LOG_INTERVAL_SECONDS = 1.0
+_MESSAGE_TOO_LARGE = 10054
+"""JetStream's error code where a message is over the stream's own limit."""
+
+_log = structlog.get_logger("gateway.publisher")
+
+
+class _AckError(msgspec.Struct):
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class _Ack(msgspec.Struct):
+    error: _AckError | None = None
+
+
+_ack_decoder = msgspec.json.Decoder(_Ack)
+
+
+class EventPublisher:
+    """A bounded queue and the task that empties it into the broker.
+
+    `publish` only encodes and queues. The task connects for as long as it takes, keeps up to
+    a window of unacknowledged events in flight, and ships again what was not acknowledged in
+    time or was in flight when the connection broke: the broker recognises the event ID, so
+    that an event shipped twice is one message.
+    """
+
+    def __init__(self, url: str, *, max_events: int, max_bytes: int) -> None:
+        self._url = url
+        self._queue = PublishQueue(max_events=max_events, max_bytes=max_bytes)
+        self._next_sequence = 0
+        self._client: Client | None = None
+        self._reply_prefix = ""
+        self._wakeup = asyncio.Event()
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+        self._may_ship_after = 0.0
+        self._task: asyncio.Task[None] | None = None
+        self._last_error = ""
+        self._next_drop_log = 0.0
+        self._unlogged_drops: Counter[tuple[str, str]] = Counter()
+        self.shipped: Counter[str] = Counter()
+        """Acknowledged events by subject."""
+        self.dropped: Counter[tuple[str, str]] = Counter()
+        """Lost events by subject and reason."""
+
+    @property
+    def waiting_events(self) -> int:
+        """Events that the broker has not acknowledged yet."""
+        return len(self._queue)
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._queue.size
+
+    @property
+    def is_connected(self) -> bool:
+        return self._client is not None and self._client.is_connected
+
+    @property
+    def last_error(self) -> str:
+        """Why the broker is not connected, as far as is known."""
+        return self._last_error
+
+    def start(self) -> None:
+        """Begin to connect and ship, in the background."""
+        self._task = asyncio.create_task(self._run(), name="event-publisher")
+
+    def publish(self, subject: Subject, event: Event[Any]) -> bool:
+        """Queue `event`; return False if it was dropped because the queue is full."""
+        headers = {NATS_MESSAGE_ID: event.event_id, CORRELATION_ID: event.correlation_id}
+        if event.traceparent is not None:
+            headers[TRACEPARENT] = event.traceparent
+        outgoing = OutgoingEvent(
+            sequence=self._next_sequence,
+            subject=subject,
+            correlation_id=event.correlation_id,
+            body=encode_event(event),
+            headers=headers,
+        )
+        self._next_sequence += 1
+        is_queued, displaced = self._queue.add(outgoing)
+        for telemetry in displaced:
+            self._count_drop(telemetry, "queue_full")
+        if not is_queued:
+            self._count_drop(outgoing, "queue_full")
+            return False
+        self._wakeup.set()
+        self._is_idle.clear()
+        return True
+
+    async def measure_latency(self, timeout_seconds: float) -> float:
+        """Return the seconds of one round trip to the broker.
+
+        Raises:
+            ConnectionError: the broker is not connected.
+            TimeoutError: it did not answer in time.
+        """
+        client = self._client
+        if client is None or not client.is_connected:
+            raise ConnectionError(self._last_error or "not connected yet")
+        started = monotonic()
+        async with asyncio.timeout(timeout_seconds):
+            await client.rtt()
+        return monotonic() - started
+
+    async def stop(self, timeout_seconds: float) -> int:
+        """Ship what waits within the time, then disconnect; return how many events were lost."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._is_idle.wait()
+        except TimeoutError:
+            _log.warning("the broker did not take all events in time", waiting=len(self._queue))
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._disconnect()
+        lost = 0
+        for event in self._queue.take_all():
+            self._count_drop(event, "shutdown")
+            lost += 1
+        self._log_drops(self._next_drop_log)
+        return lost
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._connect()
+                await self._ship()
+            except (NatsError, OSError, TimeoutError) as error:
+                self._note_error(error)
+            await self._disconnect()
+            self._queue.take_back()
+            await asyncio.sleep(_BACKOFF_SECONDS)
+
+    async def _connect(self) -> None:
+        self._client = client = Client()
+        await client.connect(
+            self._url,
+            name="sluice-gateway",
+            inbox_prefix=INBOX_PREFIX,
+            # -1: nats-py gives up after 60 attempts otherwise.
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.5,  # type: ignore[arg-type]
+            connect_timeout=2,
+            ping_interval=10,
+            max_outstanding_pings=2,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnect,
+            reconnected_cb=self._on_connect,
+        )
+        inbox = client.new_inbox()
+        self._reply_prefix = f"{inbox}."
+        await client.subscribe(f"{inbox}.*", cb=self._on_ack)
+        await self._on_connect()
+
+    async def _disconnect(self) -> None:
+        client, self._client = self._client, None
+        if client is None or client.is_closed:
+            return
+        try:
+            async with asyncio.timeout(1):
+                await client.close()
+        except (NatsError, OSError, TimeoutError) as error:
+            self._note_error(error)
+
+    async def _ship(self) -> None:
+        """Ship events until the connection is closed for good."""
+        client = self._client
+        while client is not None and not client.is_closed:
+            await self._wait_for_work()
+            # One gathering for many requests costs one wake-up and one write to the socket.
+            await asyncio.sleep(_GATHERING_SECONDS)
+            now = monotonic()
+            self._queue.take_back(sent_before=now - _ACK_TIMEOUT_SECONDS)
+            for _ in range(_BURST_EVENTS):
+                if not self._may_ship(now):
+                    break
+                event = self._queue.ship_next(now)
+                if event is None:
+                    break
+                await self._send(client, event)
+
+    def _may_ship(self, now: float) -> bool:
+        return (
+            self.is_connected
+            and now >= self._may_ship_after
+            and self._queue.in_flight_count < _WINDOW_EVENTS
+        )
+
+    async def _wait_for_work(self) -> None:
+        """Return when there is something to ship, or an acknowledgement is overdue."""
+        self._wakeup.clear()
+        now = monotonic()
+        deadlines = []
+        if self._queue.has_waiting:
+            if self._may_ship(now):
+                return
+            if now < self._may_ship_after:
+                deadlines.append(self._may_ship_after)
+        oldest = self._queue.oldest_in_flight()
+        if oldest is not None:
+            deadlines.append(oldest.sent_at + _ACK_TIMEOUT_SECONDS)
+        timeout = max(0.0, min(deadlines) - now) if deadlines else None
+        try:
+            async with asyncio.timeout(timeout):
+                await self._wakeup.wait()
+        except TimeoutError:
+            return
+
+    async def _send(self, client: Client, event: OutgoingEvent) -> None:
+        try:
+            await client.publish(
+                event.subject,
+                event.body,
+                reply=self._reply_prefix + str(event.sequence),
+                headers=event.headers,
+            )
+        except MaxPayloadError:
+            self._queue.settle(event.sequence)
+            self._count_drop(event, "too_large")
+            self._note_progress()
+
+    async def _on_ack(self, message: Msg) -> None:
+        sequence = int(message.subject.rpartition(".")[2])
+        if message.headers is None and b'"error"' not in message.data:
+            self._settle_shipped(sequence)
+            return
+        if message.headers is not None:
+            # 503: no stream listens to this subject, or JetStream is not up yet.
+            self._ship_again_later("no stream takes the subject")
+            return
+        ack = _ack_decoder.decode(message.data)
+        if ack.error is None:
+            self._settle_shipped(sequence)
+        elif ack.error.err_code == _MESSAGE_TOO_LARGE:
+            event = self._queue.settle(sequence)
+            if event is not None:
+                self._count_drop(event, "too_large")
+                self._note_progress()
+        else:
+            self._ship_again_later(ack.error.description)
+
+    def _settle_shipped(self, sequence: int) -> None:
+        event = self._queue.settle(sequence)
+        if event is not None:
+            self.shipped[event.subject] += 1
+            self._note_progress()
+
+    def _note_progress(self) -> None:
+        if len(self._queue) == 0:
+            self._is_idle.set()
+        elif self._queue.has_waiting and self._queue.in_flight_count <= _WINDOW_EVENTS // 2:
+            self._wakeup.set()
+
+    def _ship_again_later(self, reason: str) -> None:
+        """Take all events in flight back: they follow the refused one, in their order."""
+        now = monotonic()
+        if now >= self._may_ship_after:
+            self._last_error = reason
+            _log.warning("the broker refused an event", reason=reason)
+        self._may_ship_after = now + _BACKOFF_SECONDS
+        self._queue.take_back()
+        self._wakeup.set()
+
+    async def _on_connect(self) -> None:
+        self._last_error = ""
+        self._may_ship_after = 0.0
+        self._wakeup.set()
+        _log.info("connected to the broker", waiting=len(self._queue))
+
+    async def _on_disconnect(self) -> None:
+        self._queue.take_back()
+        self._wakeup.set()
+        _log.warning("disconnected from the broker", waiting=len(self._queue))
+
+    async def _on_error(self, error: Exception) -> None:
+        self._note_error(error)
+
+    def _note_error(self, error: Exception) -> None:
+        description = str(error) or type(error).__name__
+        if description != self._last_error:
+            self._last_error = description
+            _log.warning("broker", error=description, waiting=len(self._queue))
+
+    def _count_drop(self, event: OutgoingEvent, reason: str) -> None:
+        key = (str(event.subject), reason)
+        self.dropped[key] += 1
+        self._unlogged_drops[key] += 1
+        now = monotonic()
+        if now >= self._next_drop_log:
+            self._log_drops(now, correlation_id=event.correlation_id)
+
+    def _log_drops(self, now: float, *, correlation_id: str | None = None) -> None:
+        """Log drops since the last line: one line a second, the counts exact."""
+        self._next_drop_log = now + _DROP_LOG_INTERVAL_SECONDS
+        for (subject, reason), count in self._unlogged_drops.items():
+            _log.error(
+                "events dropped",
+                subject=subject,
+                reason=reason,
+                count=count,
+                last_correlation_id=correlation_id,
+            )
+        self._unlogged_drops.clear()

@@ -1,0 +1,66 @@
+"""What the gateway knows about the request it is answering."""
+
+import re
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from contracts.event_ids import new_event_id
+from contracts.headers import CORRELATION_ID, REQUEST_ID, TRACEPARENT
+from contracts.payloads import TokenUsage
+
+CORRELATION_ID_HEADER = CORRELATION_ID.lower().encode()
+_REQUEST_ID_HEADER = REQUEST_ID.lower().encode()
+_TRACEPARENT_HEADER = TRACEPARENT.lower().encode()
+
+_CORRELATION_ID = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]{0,126}[\x21-\x7e])?")
+# W3C Trace Context: version ff and all-zero IDs are invalid; later versions may append fields.
+_TRACEPARENT = re.compile(
+    rb"(?:00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+    rb"|(?!00|ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[\x21-\x7e]{1,200})?)"
+)
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """One request, from its arrival to the last byte of its answer."""
+
+    correlation_id: str
+    traceparent: str | None
+    started_at: datetime
+    """UTC, when the request arrived."""
+    started: float
+    """The same moment on the monotonic clock, in seconds."""
+    headers: dict[bytes, bytes]
+    """Request headers, names in lower case."""
+
+    response_status: int | None = None
+    is_event_stream: bool = False
+    is_response_complete: bool = False
+    model: str | None = None
+    backend: str | None = None
+    call_status: str | None = None
+    usage: TokenUsage = field(default_factory=TokenUsage)
+
+
+current_request: ContextVar[RequestContext] = ContextVar("current_request")
+
+
+def choose_correlation_id(headers: dict[bytes, bytes]) -> str:
+    """Return `X-Correlation-ID`, else `X-Request-ID`, else a new time-based ID.
+
+    A header counts if it is printable ASCII, 1 to 128 characters, no space at its ends.
+    """
+    for name in (CORRELATION_ID_HEADER, _REQUEST_ID_HEADER):
+        value = headers.get(name)
+        if value is not None and _CORRELATION_ID.fullmatch(value):
+            return value.decode("ascii")
+    return new_event_id()[0]
+
+
+def read_traceparent(headers: dict[bytes, bytes]) -> str | None:
+    """Return the `traceparent` header if it is well formed."""
+    value = headers.get(_TRACEPARENT_HEADER)
+    if value is not None and _TRACEPARENT.fullmatch(value):
+        return value.decode("ascii")
+    return None

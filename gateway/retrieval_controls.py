@@ -1,0 +1,80 @@
+"""How a request steers retrieval: headers, and the body's extension field over them."""
+
+from dataclasses import dataclass
+
+from contracts.settings import RetrievalSettings
+from gateway.errors import InvalidRequest
+from gateway.openai.requests import RetrievalControls
+
+_SWITCH = b"x-sluice-retrieval"
+_TOP_K = b"x-sluice-top-k"
+_COLLECTION = b"x-sluice-collection"
+_LARGEST_TOP_K = 100
+
+
+@dataclass(frozen=True)
+class RetrievalPlan:
+    """What one request wants of retrieval."""
+
+    is_wanted: bool | None
+    """None: search if there are documents."""
+    top_k: int
+    collection: str | None
+
+
+def plan_retrieval(
+    body: RetrievalControls, headers: dict[bytes, bytes], settings: RetrievalSettings
+) -> RetrievalPlan:
+    """Combine the body's controls, the `X-Sluice-*` headers and the settings, in this order.
+
+    Raises:
+        InvalidRequest: a header has a value that is not allowed.
+    """
+    is_wanted = body.enabled
+    if (switch := headers.get(_SWITCH)) is not None:
+        from_header = _read_switch(switch)
+        is_wanted = from_header if is_wanted is None else is_wanted
+    if is_wanted is None and not settings.enabled:
+        is_wanted = False
+    top_k = settings.top_k
+    if (header := headers.get(_TOP_K)) is not None:
+        top_k = _read_top_k(header)
+    collection = None
+    if (header := headers.get(_COLLECTION)) is not None:
+        collection = _read_collection(header)
+    return RetrievalPlan(
+        is_wanted=is_wanted,
+        top_k=top_k if body.top_k is None else body.top_k,
+        collection=collection if body.collection is None else body.collection,
+    )
+
+
+def _read_switch(value: bytes) -> bool:
+    switch = value.lower()
+    if switch not in (b"on", b"off"):
+        raise InvalidRequest(
+            "X-Sluice-Retrieval must be 'on' or 'off'.", param="X-Sluice-Retrieval"
+        )
+    return switch == b"on"
+
+
+def _read_top_k(value: bytes) -> int:
+    top_k = int(value) if value.isdigit() and len(value) <= len(str(_LARGEST_TOP_K)) else 0
+    if not 1 <= top_k <= _LARGEST_TOP_K:
+        raise InvalidRequest(
+            f"X-Sluice-Top-K must be a whole number from 1 to {_LARGEST_TOP_K}.",
+            param="X-Sluice-Top-K",
+        )
+    return top_k
+
+
+def _read_collection(value: bytes) -> str:
+    try:
+        collection = value.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(
+            "X-Sluice-Collection is not valid UTF-8.", param="X-Sluice-Collection"
+        ) from error
+    if not collection:
+        raise InvalidRequest("X-Sluice-Collection is empty.", param="X-Sluice-Collection")
+    return collection
