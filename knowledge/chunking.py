@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from knowledge.documents import Document
 from knowledge.loaders.content import Block
@@ -73,7 +74,7 @@ def chunk_document(
     for section in _read_sections(document):
         pieces = [piece for block in section.blocks for piece in _split_block(block, max_tokens)]
         for content in _pack(pieces, max_tokens, overlap_tokens):
-            chunks.append(  # noqa: PERF401, the position counts over all sections
+            chunks.append(
                 Chunk(len(chunks), section.heading_path, content, estimate_tokens(content))
             )
     return chunks
@@ -133,7 +134,7 @@ def _split_block(block: Block, max_tokens: int) -> Iterator[_Piece]:
 def _split_items(text: str) -> Iterator[str]:
     starts = [found.start() for found in _LIST_ITEM.finditer(text)]
     borders = [0, *(start for start in starts if start > 0), len(text)]
-    for start, end in zip(borders, borders[1:], strict=False):
+    for start, end in pairwise(borders):
         yield text[start:end]
 
 

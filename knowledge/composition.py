@@ -124,7 +124,7 @@ def describe_source(number: int, passage: Passage) -> Source:
 
 
 def format_location(title: str, heading_path: Sequence[str]) -> str:
-    """Return where in a document a passage stands: `Title › Heading › Subheading`."""
+    """Return where in a document a passage stands: title and headings, outermost first."""
     return " › ".join((title, *heading_path))  # noqa: RUF001
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from contracts.tables import document_chunks, documents
 from knowledge.chunking import Chunk
 from knowledge.documents import Document
-from knowledge.text_cleaning import clean_text, escape_surrogates
+from knowledge.text_cleaning import clean_line, clean_text, escape_surrogates
 
 # Changing this gives every document and chunk a new ID.
 _NAMESPACE = UUID("7b1f9a52-3f0e-5c0e-9a53-6f2f8f7d1c11")
@@ -40,14 +40,15 @@ def store_document(
     and with it its embedding. IDs follow from collection, source, position and content alone.
     """
     document_id = make_document_id(collection, document.source)
-    rows = [_chunk_row(document_id, document, chunk, collection) for chunk in chunks]
+    title = clean_line(document.title)
+    rows = [_chunk_row(document_id, title, chunk, collection) for chunk in chunks]
     stored = connection.execute(
         select(documents.c.content_sha256, documents.c.title).where(
             documents.c.document_id == document_id
         )
     ).one_or_none()
     is_same_file = stored is not None and (
-        (stored.content_sha256, stored.title) == (document.content_sha256, document.title)
+        (stored.content_sha256, stored.title) == (document.content_sha256, title)
     )
     if is_same_file and _stored_chunk_ids(connection, document_id) == {
         row["chunk_id"] for row in rows
@@ -55,8 +56,8 @@ def store_document(
         return IngestResult(document_id, document.source, "unchanged", len(rows))
 
     # The upsert locks the document's row, so that two writers of it take turns.
-    _upsert_document(connection, document_id, document, collection, len(rows))
-    has_new_title = stored is not None and stored.title != document.title
+    _upsert_document(connection, document_id, document, title, collection, len(rows))
+    has_new_title = stored is not None and stored.title != title
     _replace_chunks(connection, document_id, rows, keep_same=not has_new_title)
     outcome: Outcome = "added" if stored is None else "replaced"
     return IngestResult(document_id, document.source, outcome, len(rows))
@@ -76,20 +77,18 @@ def make_document_id(collection: str, source: str) -> UUID:
     return uuid5(_NAMESPACE, f"{escape_surrogates(collection)}\n{escape_surrogates(source)}")
 
 
-def _chunk_row(
-    document_id: UUID, document: Document, chunk: Chunk, collection: str
-) -> dict[str, Any]:
+def _chunk_row(document_id: UUID, title: str, chunk: Chunk, collection: str) -> dict[str, Any]:
     heading_path = [clean_text(heading) for heading in chunk.heading_path]
     content = clean_text(chunk.content)
     digest = hashlib.sha256("\x1f".join((*heading_path, content)).encode()).hexdigest()
     return {
         "chunk_id": uuid5(document_id, f"{chunk.position}\n{digest}"),
         "document_id": document_id,
-        "collection": collection,
+        "collection": escape_surrogates(collection),
         "position": chunk.position,
         "heading_path": heading_path,
         # The title is searched as the outermost heading of every chunk.
-        "headings": "\n".join((document.title, *heading_path)),
+        "headings": "\n".join((title, *heading_path)),
         "content": content,
         "token_estimate": chunk.token_estimate,
     }
@@ -103,17 +102,22 @@ def _stored_chunk_ids(connection: Connection, document_id: UUID) -> set[UUID]:
 
 
 def _upsert_document(
-    connection: Connection, document_id: UUID, document: Document, collection: str, chunk_count: int
+    connection: Connection,
+    document_id: UUID,
+    document: Document,
+    title: str,
+    collection: str,
+    chunk_count: int,
 ) -> None:
     changing = {
-        "title": document.title,
+        "title": title,
         "media_type": document.media_type,
         "content_sha256": document.content_sha256,
         "chunk_count": chunk_count,
     }
     statement = upsert(documents).values(
         document_id=document_id,
-        collection=collection,
+        collection=escape_surrogates(collection),
         source=escape_surrogates(document.source),
         **changing,
     )

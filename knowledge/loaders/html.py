@@ -13,18 +13,17 @@ from knowledge.loaders.decoding import decode_text, detect_byte_order_mark
 from knowledge.loaders.tables import format_table
 from knowledge.text_cleaning import clean_line, clean_text, collapse_spaces
 
-_CHROME = ",".join(
-    (
-        "script, style, template, noscript, iframe, svg, canvas, object",
-        "nav, footer, form, button, select, input, textarea, dialog",
-        "[role=navigation], [role=search], [role=banner], [role=contentinfo], [hidden]",
-        # Permalinks, line numbers and breadcrumbs of Sphinx, MkDocs, Docusaurus and DocBook.
-        "a.headerlink, a.hash-link, a.anchor-link, .linenos, .lineno, td.linenodiv",
-        ".sphinxsidebar, .related, .navheader, .navfooter, .breadcrumb, .breadcrumbs, .skip-link",
-    )
-)
-_TABLE_OF_CONTENTS = "div.toc, div.contents, .table-of-contents, #toc, aside.topic.contents"
-_MAIN_CONTENT = ("main", "[role=main]", "article", "div.body", "#content")
+_CHROME_ELEMENTS = frozenset(
+    {"head", "title", "script", "style", "template", "noscript", "iframe", "svg", "canvas",
+     "object", "nav", "footer", "form", "button", "select", "input", "textarea", "dialog"}
+)  # fmt: skip
+_CHROME_ROLES = frozenset({"navigation", "search", "banner", "contentinfo"})
+# Permalinks, line numbers and navigation of Sphinx, MkDocs, Docusaurus and DocBook.
+_CHROME_CLASSES = frozenset(
+    {"headerlink", "hash-link", "anchor-link", "linenos", "lineno", "linenodiv", "sphinxsidebar",
+     "related", "navheader", "navfooter", "breadcrumb", "breadcrumbs", "skip-link"}
+)  # fmt: skip
+_TABLE_OF_CONTENTS_CLASSES = frozenset({"toc", "contents", "table-of-contents"})
 _CONTENT_ASIDES = frozenset({"admonition", "footnote", "footnote-list", "sidebar", "topic"})
 _ADMONITIONS = frozenset({"admonition", "caution", "danger", "important", "note", "tip", "warning"})
 
@@ -67,10 +66,9 @@ def read_html(markup: str) -> Content:
     soup = BeautifulSoup(markup, "html.parser")
     title_element = soup.find("title")
     page_title = clean_line(title_element.get_text()) if isinstance(title_element, Tag) else ""
-    for element in soup.select("head, title"):
+    for element in soup.find_all(_is_chrome):
         element.extract()
-    _remove_chrome(soup)
-    tables_of_contents = soup.select(_TABLE_OF_CONTENTS)
+    tables_of_contents = soup.find_all(_is_table_of_contents)
     placeholders = [(element, soup.new_tag("hr")) for element in tables_of_contents]
     for element, placeholder in placeholders:
         element.replace_with(placeholder)
@@ -94,21 +92,38 @@ def _is_text_codec(encoding: str) -> bool:
         return False
 
 
-def _remove_chrome(soup: BeautifulSoup) -> None:
-    for element in soup.select(_CHROME):
-        element.extract()
-    for aside in soup.find_all("aside"):
-        if not _CONTENT_ASIDES & set(_classes(aside)):
-            aside.extract()
-    for header in soup.find_all("header"):
+def _is_chrome(tag: Tag) -> bool:
+    if tag.name in _CHROME_ELEMENTS:
+        return True
+    if tag.name == "aside":
+        return _CONTENT_ASIDES.isdisjoint(_classes(tag))
+    if tag.name == "header":
         # Inside the content a header holds its title and stays.
-        if header.find_parent(["main", "article", "section"]) is None and not header.find("h1"):
-            header.extract()
+        return tag.find_parent(["main", "article", "section"]) is None and not tag.find("h1")
+    if not tag.attrs:
+        return False
+    return (
+        tag.get("role") in _CHROME_ROLES
+        or tag.has_attr("hidden")
+        or not _CHROME_CLASSES.isdisjoint(_classes(tag))
+    )
+
+
+def _is_table_of_contents(tag: Tag) -> bool:
+    return tag.name in {"div", "aside", "ul", "ol"} and (
+        tag.get("id") == "toc" or not _TABLE_OF_CONTENTS_CLASSES.isdisjoint(_classes(tag))
+    )
 
 
 def _find_main_content(soup: BeautifulSoup) -> Tag:
-    for selector in _MAIN_CONTENT:
-        found = soup.select(selector)
+    candidates = (
+        soup.find_all("main"),
+        soup.find_all(True, {"role": "main"}),
+        soup.find_all("article"),
+        soup.find_all("div", class_="body"),
+        soup.find_all(True, {"id": "content"}),
+    )
+    for found in candidates:
         if len(found) == 1 and found[0].get_text(strip=True):
             return found[0]
     return soup
@@ -215,7 +230,7 @@ def _string(element: PageElement) -> str:
 def _is_admonition_title(heading: Tag) -> bool:
     """A note's own title opens no section: what follows the note belongs to the one around it."""
     parent = heading.parent
-    return parent is not None and bool(_ADMONITIONS & set(_classes(parent)))
+    return parent is not None and not _ADMONITIONS.isdisjoint(_classes(parent))
 
 
 def _holds_blocks(tag: Tag) -> bool:

@@ -1,0 +1,303 @@
+"""Full-text search over the ingested documents' chunks in PostgreSQL."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    REAL,
+    ColumnElement,
+    Integer,
+    Select,
+    Text,
+    case,
+    cast,
+    column,
+    func,
+    literal,
+    literal_column,
+    select,
+)
+from sqlalchemy.dialects.postgresql import TSQUERY
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from contracts.tables import document_chunks, documents
+from knowledge.ports import Passage, SearchUnavailable
+from knowledge.text_cleaning import clean_text, escape_surrogates
+
+DEFAULT_TIMEOUT_SECONDS = 2.0
+
+_CONFIGURATION: ColumnElement[str] = literal_column("'english'::regconfig")
+"""The text search configuration of `document_chunks.search_vector`."""
+_EDGE_CHARACTERS = 1000
+"""Of a longer query only beginning and end are searched for: there the question stands, while
+what lies between is mostly pasted."""
+_MAX_TERMS = 24
+_COUNTED_CHUNKS = 1000
+"""A word in more chunks than this is common: how common is then no longer counted."""
+_CANDIDATE_CHUNKS = 3000
+_POSITION_WEIGHTS = (0.1, 0.2, 0.4, 1.0)
+"""Of a word in a place of class D, C, B (content) and A (headings), for `ts_rank`."""
+_LENGTH_SLOPE = 0.3
+_USUAL_CHUNK_WORDS = 100
+_PHRASE_SHARE = 0.5
+_LONGEST_PHRASE_DISTANCE = 2
+
+
+@dataclass(frozen=True)
+class _Term:
+    """A lexeme of the query."""
+
+    lexeme: str
+    positions: tuple[int, ...]
+    chunk_count: int
+    weight: float
+    """Inverse document frequency: how much the word tells one chunk from another."""
+
+
+class PostgresTextIndex:
+    """Passages by the words of a question, the rare ones first.
+
+    A passage needs only some of the words. Its score is the sum over the words it holds of
+    their inverse document frequency times `ts_rank`, with a premium for neighbouring words that
+    stand together there too and a discount for long passages. Words in a heading or in the
+    title count two and a half times as much as those in the text.
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    ) -> None:
+        """
+        Args:
+            engine: of a migrated database, driver psycopg. Stays the caller's to dispose of.
+            timeout_seconds: limit of each statement, kept by the server.
+        """
+        self._engine = engine
+        self._timeout_milliseconds = max(1, round(timeout_seconds * 1000))
+
+    async def search(
+        self, query: str, *, top_k: int, collection: str | None = None
+    ) -> list[Passage]:
+        """Return at most `top_k` passages, best first.
+
+        None is found for a query that has no words, or only such as tell nothing ("what is the").
+
+        Raises:
+            SearchUnavailable: the database cannot be reached, has not been migrated, or took
+                longer than the limit.
+        """
+        text = _searchable_text(query)
+        if not text or top_k < 1:
+            return []
+        if collection is not None:
+            collection = escape_surrogates(collection)
+        try:
+            async with self._engine.connect() as connection:
+                await self._limit_statements(connection)
+                terms = await _read_terms(connection, text, collection)
+                if not terms:
+                    return []
+                return await _rank_passages(connection, terms, top_k, collection)
+        except (SQLAlchemyError, OSError) as error:
+            raise SearchUnavailable(_describe(error)) from error
+
+    async def has_documents(self) -> bool:
+        """Return whether anything has been ingested.
+
+        Raises:
+            SearchUnavailable: as for `search`.
+        """
+        try:
+            async with self._engine.connect() as connection:
+                await self._limit_statements(connection)
+                found = await connection.scalar(select(document_chunks.c.chunk_id).limit(1))
+                return found is not None
+        except (SQLAlchemyError, OSError) as error:
+            raise SearchUnavailable(_describe(error)) from error
+
+    async def _limit_statements(self, connection: AsyncConnection) -> None:
+        limit = f"{self._timeout_milliseconds}ms"
+        await connection.execute(select(func.set_config("statement_timeout", limit, True)))
+
+
+def _describe(error: SQLAlchemyError | OSError) -> str:
+    # SQLAlchemy's own text of a driver's error repeats the whole statement.
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return f"full-text search failed: {str(cause).strip() or type(cause).__name__}"
+
+
+def _searchable_text(query: str) -> str:
+    text = clean_text(query)
+    if len(text) > 2 * _EDGE_CHARACTERS:
+        text = f"{text[:_EDGE_CHARACTERS]}\n{text[-_EDGE_CHARACTERS:]}"
+    return text.strip()
+
+
+async def _read_terms(
+    connection: AsyncConnection, text: str, collection: str | None
+) -> list[_Term]:
+    """Return the words of `text` that occur in the chunks, those that tell most first."""
+    parsed = await connection.execute(
+        select(column("lexeme", Text), column("positions", ARRAY(Integer))).select_from(
+            func.unnest(func.to_tsvector(_CONFIGURATION, text)).alias("parsed")
+        )
+    )
+    positions_of_lexeme = {
+        row.lexeme: tuple(row.positions or ()) for row in parsed if len(row.lexeme) > 0
+    }
+    if not positions_of_lexeme:
+        return []
+    chunk_total = await connection.scalar(_count_all_chunks(collection))
+    counted = await connection.execute(
+        _count_chunks_of_terms(list(positions_of_lexeme), collection)
+    )
+    terms = [
+        _Term(
+            lexeme=row.lexeme,
+            positions=positions_of_lexeme[row.lexeme],
+            chunk_count=row.chunk_count,
+            weight=_inverse_document_frequency(row.chunk_count, int(chunk_total or 0)),
+        )
+        for row in counted
+        if row.chunk_count > 0
+    ]
+    terms.sort(key=lambda term: (-term.weight, term.positions, term.lexeme))
+    return terms[:_MAX_TERMS]
+
+
+def _inverse_document_frequency(chunk_count: int, chunk_total: int) -> float:
+    # As in BM25. Counts are of one moment, the total of another: never below zero.
+    others = max(chunk_total - chunk_count, 0)
+    return math.log(1 + (others + 0.5) / (chunk_count + 0.5))
+
+
+def _count_all_chunks(collection: str | None) -> Select[Any]:
+    statement = select(func.coalesce(func.sum(documents.c.chunk_count), 0))
+    if collection is not None:
+        statement = statement.where(documents.c.collection == collection)
+    return statement
+
+
+def _count_chunks_of_terms(lexemes: Sequence[str], collection: str | None) -> Select[Any]:
+    """How many chunks hold each lexeme, counted up to `_COUNTED_CHUNKS`."""
+    terms = (
+        func.unnest(
+            cast(list(lexemes), ARRAY(Text)),
+            cast([_quote_lexeme(lexeme) for lexeme in lexemes], ARRAY(Text)),
+        )
+        .table_valued(column("lexeme", Text), column("quoted", Text), name="terms")
+        .render_derived()
+    )
+    matching = (
+        select(literal(1))
+        .select_from(document_chunks)
+        .where(document_chunks.c.search_vector.op("@@")(cast(terms.c.quoted, TSQUERY)))
+        .limit(_COUNTED_CHUNKS)
+    )
+    if collection is not None:
+        matching = matching.where(document_chunks.c.collection == collection)
+    counted = (
+        select(func.count().label("chunk_count"))
+        .select_from(matching.correlate(terms).lateral("matching"))
+        .correlate(terms)
+        .lateral("counted")
+    )
+    return select(terms.c.lexeme, counted.c.chunk_count).select_from(
+        terms.join(counted, literal(True))
+    )
+
+
+async def _rank_passages(
+    connection: AsyncConnection, terms: Sequence[_Term], top_k: int, collection: str | None
+) -> list[Passage]:
+    vector = document_chunks.c.search_vector
+    found = vector.op("@@")(_tsquery(" | ".join(_quote_lexeme(t.lexeme) for t in _telling(terms))))
+    score = _score(terms).label("score")
+    best = select(document_chunks.c.chunk_id, score).where(found)
+    if collection is not None:
+        best = best.where(document_chunks.c.collection == collection)
+    ranked = best.order_by(score.desc(), document_chunks.c.chunk_id).limit(top_k).subquery("ranked")
+    rows = await connection.execute(
+        select(
+            document_chunks.c.chunk_id,
+            document_chunks.c.content,
+            document_chunks.c.heading_path,
+            document_chunks.c.collection,
+            documents.c.title,
+            documents.c.source,
+            ranked.c.score,
+        )
+        .select_from(ranked)
+        .join(document_chunks, document_chunks.c.chunk_id == ranked.c.chunk_id)
+        .join(documents, documents.c.document_id == document_chunks.c.document_id)
+        .order_by(ranked.c.score.desc(), ranked.c.chunk_id)
+    )
+    return [
+        Passage(
+            chunk_id=str(row.chunk_id),
+            content=row.content,
+            heading_path=tuple(row.heading_path),
+            title=row.title,
+            source=row.source,
+            collection=row.collection,
+            text_score=float(row.score),
+        )
+        for row in rows
+    ]
+
+
+def _telling(terms: Sequence[_Term]) -> Iterator[_Term]:
+    """Yield the rarest terms until they bring enough candidates.
+
+    A chunk that holds only the commoner words of the question could not come out on top of
+    thousands that hold a rarer one; passing over it bounds the work of a search.
+    """
+    candidate_count = 0
+    for term in terms:
+        yield term
+        candidate_count += term.chunk_count
+        if candidate_count >= _CANDIDATE_CHUNKS:
+            return
+
+
+def _score(terms: Sequence[_Term]) -> ColumnElement[float]:
+    vector = document_chunks.c.search_vector
+    weights = cast(list(_POSITION_WEIGHTS), ARRAY(REAL))
+    words: ColumnElement[float] = literal(0.0)
+    for term in terms:
+        query = _tsquery(_quote_lexeme(term.lexeme))
+        words = words + literal(term.weight) * func.ts_rank(weights, vector, query)
+    for phrase, weight in _phrases(terms):
+        words = words + case(
+            (vector.op("@@")(_tsquery(phrase)), literal(weight)), else_=literal(0.0)
+        )
+    length = func.length(vector)
+    discount = 1 - _LENGTH_SLOPE + _LENGTH_SLOPE * length / _USUAL_CHUNK_WORDS
+    return words / func.greatest(discount, 1.0)
+
+
+def _phrases(terms: Sequence[_Term]) -> Iterator[tuple[str, float]]:
+    """Yield neighbouring words of the question as phrase queries, each with its premium."""
+    placed = sorted(
+        ((position, term) for term in terms for position in term.positions),
+        key=lambda place: place[0],
+    )
+    for (start, first), (end, second) in pairwise(placed):
+        distance = end - start
+        if 0 < distance <= _LONGEST_PHRASE_DISTANCE:
+            phrase = f"{_quote_lexeme(first.lexeme)} <{distance}> {_quote_lexeme(second.lexeme)}"
+            yield phrase, _PHRASE_SHARE * min(first.weight, second.weight)
+
+
+def _tsquery(text: str) -> ColumnElement[str]:
+    return cast(literal(text, Text), TSQUERY)
+
+
+def _quote_lexeme(lexeme: str) -> str:
+    """A lexeme in the notation of `tsquery`, whatever characters it holds."""
+    escaped = lexeme.replace("\\", "\\\\").replace("'", "''")
+    return f"'{escaped}'"
