@@ -13,6 +13,7 @@ from sqlalchemy import (
     Integer,
     Select,
     Text,
+    any_,
     case,
     cast,
     column,
@@ -20,8 +21,9 @@ from sqlalchemy import (
     literal,
     literal_column,
     select,
+    table,
 )
-from sqlalchemy.dialects.postgresql import TSQUERY
+from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -38,8 +40,9 @@ _EDGE_CHARACTERS = 1000
 what lies between is mostly pasted."""
 _MAX_TERMS = 24
 _COUNTED_CHUNKS = 1000
-"""A word in more chunks than this is common: how common is then no longer counted."""
-_CANDIDATE_CHUNKS = 3000
+"""A word in more chunks than this is common: how common the planner's statistics tell."""
+_FEWEST_CANDIDATES = 300
+_MOST_CANDIDATES = 3000
 _POSITION_WEIGHTS = (0.1, 0.2, 0.4, 1.0)
 """Of a word in a place of class D, C, B (content) and A (headings), for `ts_rank`."""
 _LENGTH_SLOPE = 0.3
@@ -155,15 +158,21 @@ async def _read_terms(
     counted = await connection.execute(
         _count_chunks_of_terms(list(positions_of_lexeme), collection)
     )
+    chunk_counts: dict[str, int] = {row.lexeme: row.chunk_count for row in counted}
+    common = [lexeme for lexeme, count in chunk_counts.items() if count >= _COUNTED_CHUNKS]
+    if common:
+        for row in await connection.execute(_read_shares_of_common_terms(common)):
+            estimate = round(row.share * int(chunk_total or 0))
+            chunk_counts[row.lexeme] = max(_COUNTED_CHUNKS, estimate)
     terms = [
         _Term(
-            lexeme=row.lexeme,
-            positions=positions_of_lexeme[row.lexeme],
-            chunk_count=row.chunk_count,
-            weight=_inverse_document_frequency(row.chunk_count, int(chunk_total or 0)),
+            lexeme=lexeme,
+            positions=positions_of_lexeme[lexeme],
+            chunk_count=chunk_count,
+            weight=_inverse_document_frequency(chunk_count, int(chunk_total or 0)),
         )
-        for row in counted
-        if row.chunk_count > 0
+        for lexeme, chunk_count in chunk_counts.items()
+        if chunk_count > 0
     ]
     terms.sort(key=lambda term: (-term.weight, term.positions, term.lexeme))
     return terms[:_MAX_TERMS]
@@ -190,7 +199,7 @@ def _count_chunks_of_terms(lexemes: Sequence[str], collection: str | None) -> Se
             cast([_quote_lexeme(lexeme) for lexeme in lexemes], ARRAY(Text)),
         )
         .table_valued(column("lexeme", Text), column("quoted", Text), name="terms")
-        .render_derived()
+        .render_derived(name="terms")
     )
     matching = (
         select(literal(1))
@@ -211,16 +220,46 @@ def _count_chunks_of_terms(lexemes: Sequence[str], collection: str | None) -> Se
     )
 
 
+def _read_shares_of_common_terms(lexemes: Sequence[str]) -> Select[Any]:
+    """The share of chunks that hold each lexeme, as ANALYZE last found it; rare ones are absent."""
+    # The frequencies are followed by their extremes, which no element stands beside.
+    common = (
+        func.unnest(
+            cast(cast(column("most_common_elems"), Text), ARRAY(Text)),
+            column("most_common_elem_freqs"),
+        )
+        .table_valued(column("lexeme", Text), column("share", REAL), name="common")
+        .render_derived(name="common")
+    )
+    return (
+        select(common.c.lexeme, common.c.share)
+        .select_from(table("pg_stats").join(common, literal(True)))
+        .where(column("schemaname") == func.current_schema())
+        .where(column("tablename") == document_chunks.name)
+        .where(column("attname") == document_chunks.c.search_vector.name)
+        .where(common.c.lexeme == any_(cast(list(lexemes), ARRAY(Text))))
+    )
+
+
 async def _rank_passages(
     connection: AsyncConnection, terms: Sequence[_Term], top_k: int, collection: str | None
 ) -> list[Passage]:
+    telling = " | ".join(_quote_lexeme(term.lexeme) for term in _telling(terms))
     vector = document_chunks.c.search_vector
-    found = vector.op("@@")(_tsquery(" | ".join(_quote_lexeme(t.lexeme) for t in _telling(terms))))
-    score = _score(terms).label("score")
-    best = select(document_chunks.c.chunk_id, score).where(found)
+    # Concatenation and materialization decompress each vector once, not once for each term.
+    candidates = select(
+        document_chunks.c.chunk_id, vector.op("||")(cast("", TSVECTOR)).label("vector")
+    ).where(vector.op("@@")(_tsquery(telling)))
     if collection is not None:
-        best = best.where(document_chunks.c.collection == collection)
-    ranked = best.order_by(score.desc(), document_chunks.c.chunk_id).limit(top_k).subquery("ranked")
+        candidates = candidates.where(document_chunks.c.collection == collection)
+    candidate = candidates.cte("candidate").prefix_with("MATERIALIZED")
+    score = _score(candidate.c.vector, terms).label("score")
+    ranked = (
+        select(candidate.c.chunk_id, score)
+        .order_by(score.desc(), candidate.c.chunk_id)
+        .limit(top_k)
+        .subquery("ranked")
+    )
     rows = await connection.execute(
         select(
             document_chunks.c.chunk_id,
@@ -253,19 +292,21 @@ async def _rank_passages(
 def _telling(terms: Sequence[_Term]) -> Iterator[_Term]:
     """Yield the rarest terms until they bring enough candidates.
 
-    A chunk that holds only the commoner words of the question could not come out on top of
-    thousands that hold a rarer one; passing over it bounds the work of a search.
+    A chunk that holds only the commoner words of the question could hardly come out on top of
+    hundreds that hold a rarer one; passing over it bounds the work of a search.
     """
     candidate_count = 0
     for term in terms:
+        if (
+            candidate_count >= _FEWEST_CANDIDATES
+            and candidate_count + term.chunk_count > _MOST_CANDIDATES
+        ):
+            return
         yield term
         candidate_count += term.chunk_count
-        if candidate_count >= _CANDIDATE_CHUNKS:
-            return
 
 
-def _score(terms: Sequence[_Term]) -> ColumnElement[float]:
-    vector = document_chunks.c.search_vector
+def _score(vector: ColumnElement[str], terms: Sequence[_Term]) -> ColumnElement[float]:
     weights = cast(list(_POSITION_WEIGHTS), ARRAY(REAL))
     words: ColumnElement[float] = literal(0.0)
     for term in terms:
