@@ -1,9 +1,11 @@
 """Runs the gateway: `python -m gateway`."""
 
+import gc
 import importlib.util
 import ipaddress
 import socket
 import sys
+from contextlib import suppress
 
 import structlog
 import uvicorn
@@ -13,6 +15,7 @@ from gateway.app import create_app, split_grace
 from gateway.logs import configure_logging
 
 _KEEP_ALIVE_SECONDS = 75
+_GC_THRESHOLD = 50_000
 
 _log = structlog.get_logger("gateway")
 
@@ -43,7 +46,10 @@ def serve(settings: Settings) -> None:
     server = uvicorn.Server(server_config(settings))
     host, port = listener.getsockname()[:2]
     _log.info("gateway listening", url=f"http://{_in_url(host)}:{port}")
-    server.run(sockets=[listener])
+    relax_garbage_collection()
+    # uvicorn raises the signal that stopped it once more, after it has shut down.
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
 
 
 def server_config(settings: Settings) -> uvicorn.Config:
@@ -63,6 +69,17 @@ def server_config(settings: Settings) -> uvicorn.Config:
         # A float is what asyncio takes; uvicorn's annotation is narrower than its use.
         timeout_graceful_shutdown=calls_seconds,  # type: ignore[arg-type]
     )
+
+
+def relax_garbage_collection() -> None:
+    """Collect cycles rarely, and never among what was loaded at the start.
+
+    A request leaves next to none, and at the default of 700 allocations the collector runs on
+    most requests: it took a seventh of the time and made the slowest answers.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD, 10, 10)
 
 
 def require_fast_server() -> None:

@@ -10,6 +10,8 @@ from contracts.payloads import TokenUsage
 from gateway.openai.answers import Answer, FunctionCall
 from gateway.openai.completions import arguments_text
 
+_ABSENT = Raw(b"null")
+
 
 class _FunctionDelta(Struct):
     name: str | None = None
@@ -41,7 +43,7 @@ class _Choice(Struct):
 class _Chunk(Struct):
     choices: list[_Choice] | None = None
     usage: TokenUsage | None = None
-    error: Raw | None = None
+    error: Raw = _ABSENT
 
 
 class _ErrorMessage(Struct):
@@ -106,7 +108,7 @@ class AnswerAccumulator:
             chunk = _chunk_decoder.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return _UNREADABLE
-        if chunk.error is not None:
+        if chunk.error != _ABSENT:
             self._error = _describe_error(chunk.error)
             return _PLAIN
         if chunk.usage is not None:

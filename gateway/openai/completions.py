@@ -8,12 +8,14 @@ from msgspec import Raw, Struct, field
 from contracts.payloads import TokenUsage
 from gateway.openai.answers import Answer, FunctionCall
 
+_ABSENT = Raw(b"null")
+
 _encoder = msgspec.json.Encoder()
 
 
 class _Choice(Struct):
     index: int = 0
-    message: Raw | None = None
+    message: Raw = _ABSENT
     finish_reason: str | None = None
 
 
@@ -59,7 +61,7 @@ def read_completion(body: bytes) -> Answer:
         if completion.usage is not None:
             answer.usage = completion.usage
         for choice in completion.choices or ():
-            if choice.index == 0 and choice.message is not None:
+            if choice.index == 0 and choice.message != _ABSENT:
                 answer.finish_reason = choice.finish_reason
                 answer.tool_calls = _read_tool_calls(choice.message)
                 # Encoded as it is; nothing in the gateway looks into it.
