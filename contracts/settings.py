@@ -9,6 +9,7 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -119,6 +120,10 @@ class DagsterSettings(_Section):
     """Webserver, daemon and code location."""
 
     port: Port = 3000
+    postgres_url: SecretStr | None = Field(
+        default=None,
+        description="Dagster's own storage; default: the database `dagster` beside the platform's.",
+    )
 
 
 class PipelineSettings(_Section):
@@ -187,13 +192,30 @@ class Settings(BaseSettings):
 
     @property
     def sqlalchemy_url(self) -> str:
-        """`database_url` with the driver that SQLAlchemy is to use, psycopg 3."""
-        _, separator, rest = self.database_url.partition("://")
-        return f"postgresql+psycopg{separator}{rest}"
+        """`database_url` for SQLAlchemy."""
+        return with_psycopg(self.database_url)
+
+    @property
+    def dagster_database_url(self) -> str:
+        """The database of Dagster's own storage as a libpq URL."""
+        if self.dagster.postgres_url is not None:
+            return self.dagster.postgres_url.get_secret_value()
+        return database_beside(self.database_url, "dagster")
 
     @property
     def dataset_dir(self) -> Path:
         return self.pipeline.dataset_dir or self.data_dir / "datasets"
+
+
+def database_beside(database_url: str, name: str) -> str:
+    """Return the URL of the database `name` on the same server as `database_url`."""
+    return urlsplit(database_url)._replace(path=f"/{name}").geturl()
+
+
+def with_psycopg(database_url: str) -> str:
+    """Return a libpq URL as SQLAlchemy wants it: with the driver's name, psycopg 3."""
+    _, separator, rest = database_url.partition("://")
+    return f"postgresql+psycopg{separator}{rest}"
 
 
 def load_settings(**overrides: Any) -> Settings:

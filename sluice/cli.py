@@ -1,0 +1,125 @@
+"""The command `sluice`."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from contracts.settings import Settings, SettingsError, load_settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="sluice-platform")
+def main() -> None:
+    """Sluice: a gateway to your own language models whose every call becomes data."""
+
+
+def _with_settings(command: F) -> F:
+    """Pass the settings as the first argument; a wrong one ends the command."""
+
+    @wraps(command)
+    def with_settings(*args: Any, **kwargs: Any) -> Any:
+        try:
+            settings = load_settings()
+        except SettingsError as error:
+            raise click.ClickException(str(error)) from error
+        return command(settings, *args, **kwargs)
+
+    return with_settings  # type: ignore[return-value]
+
+
+@main.command()
+@_with_settings
+def dev(settings: Settings) -> None:
+    """Run the whole platform on this machine, in the foreground, until Ctrl-C."""
+    from sluice.dev import run_platform
+    from sluice.ports import PortTaken
+    from sluice.servers.dagster import DagsterSetupError
+    from sluice.servers.postgres import PostgresSetupError
+    from sluice.supervisor import ProcessFailed
+
+    try:
+        asyncio.run(run_platform(settings))
+    except (PortTaken, ProcessFailed, PostgresSetupError, DagsterSetupError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs; credentials included.")
+@_with_settings
+def status(settings: Settings, as_json: bool) -> None:
+    """Show where the parts answer and how they are. Exit code 1 if one is down."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from sluice.endpoints import find_endpoints
+    from sluice.status import check_health
+
+    endpoints = find_endpoints(settings)
+    health = asyncio.run(check_health(endpoints))
+    if as_json:
+        report = msgspec.json.encode({"endpoints": endpoints, "health": health})
+        click.echo(msgspec.json.format(report))
+    else:
+        addresses = endpoints.without_secrets()
+        table = Table("part", "health", "ms", "address", "detail")
+        for part, each in health.items():
+            table.add_row(
+                part,
+                each.status,
+                f"{each.latency_ms:.0f}",
+                addresses.get(part, ""),
+                each.detail or "",
+            )
+        Console().print(table)
+    if any(each.status != "ok" for each in health.values()):
+        sys.exit(1)
+
+
+@main.command()
+@click.option("--url", help="NATS URL with an administrator's credentials.")
+@_with_settings
+def streams(settings: Settings, url: str | None) -> None:
+    """Create or update streams and consumers on a NATS server; safe to repeat."""
+    import nats.errors
+
+    from sluice.endpoints import find_endpoints
+    from sluice.streams import apply_streams
+
+    target = url or find_endpoints(settings).nats
+    try:
+        applied = asyncio.run(
+            apply_streams(target, settings.pipeline, replicas=settings.nats.replicas)
+        )
+    except (nats.errors.Error, OSError) as error:
+        raise click.ClickException(f"the broker failed: {error!r}") from error
+    for each in applied:
+        click.echo(f"{each.kind:8} {each.name:60} {each.outcome}")
+
+
+@main.command()
+@click.option("--url", help="libpq URL; default: the platform's database.")
+@_with_settings
+def migrate(settings: Settings, url: str | None) -> None:
+    """Bring the platform's database to the newest schema; safe to repeat."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from contracts.settings import with_psycopg
+    from sluice.endpoints import find_endpoints
+    from sluice.migrations import migrate as apply_migrations
+
+    try:
+        seconds = apply_migrations(with_psycopg(url or find_endpoints(settings).postgres))
+    except SQLAlchemyError as error:
+        raise click.ClickException(f"the migration failed: {error}") from error
+    click.echo(f"migrated in {seconds:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

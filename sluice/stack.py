@@ -1,0 +1,104 @@
+"""The parts of one platform: embedded servers where the settings name no other."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from contracts.settings import (
+    CONFIG_VARIABLE,
+    DEFAULT_CONFIG_FILE,
+    Settings,
+    database_beside,
+    with_psycopg,
+)
+from sluice.endpoints import Endpoints
+from sluice.servers.credentials import Credentials, load_or_create_credentials
+from sluice.servers.nats import EmbeddedNats
+from sluice.servers.postgres import EmbeddedPostgres
+
+PLATFORM_DATABASE = "sluice"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The parts of one platform: embedded where the settings name no server."""
+
+    settings: Settings
+    data_dir: Path
+    credentials: Credentials
+    postgres: EmbeddedPostgres | None
+    nats: EmbeddedNats | None
+
+    @classmethod
+    def of_settings(cls, settings: Settings) -> "Stack":
+        data_dir = settings.data_dir.resolve()
+        data_dir.mkdir(parents=True, exist_ok=True)
+        credentials = load_or_create_credentials(data_dir / "credentials.json")
+        postgres = nats = None
+        if settings.postgres.url is None:
+            postgres = EmbeddedPostgres(
+                data_dir / "postgres", settings.postgres.port, credentials.postgres
+            )
+        if settings.nats.url is None:
+            nats = EmbeddedNats(
+                data_dir / "nats", settings.nats.port, settings.nats.monitor_port, credentials
+            )
+        return cls(settings, data_dir, credentials, postgres, nats)
+
+    @property
+    def database_url(self) -> str:
+        if self.postgres is None:
+            return self.settings.database_url
+        return self.postgres.url(PLATFORM_DATABASE)
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        return with_psycopg(self.database_url)
+
+    def nats_url(self, user: str) -> str:
+        return self.settings.nats_url if self.nats is None else self.nats.url(user)
+
+    @property
+    def endpoints(self) -> Endpoints:
+        return Endpoints.of_settings(
+            self.settings, nats=self.nats_url("admin"), postgres=self.database_url
+        )
+
+    def wanted_ports(self) -> dict[str, tuple[str, int]]:
+        """Setting → address that this platform is going to listen on."""
+        settings = self.settings
+        wanted = {
+            "gateway.port": (settings.gateway.host, settings.gateway.port),
+            "dagster.port": ("127.0.0.1", settings.dagster.port),
+        }
+        if self.nats is not None:
+            wanted["nats.port"] = ("127.0.0.1", settings.nats.port)
+            wanted["nats.monitor_port"] = ("127.0.0.1", settings.nats.monitor_port)
+        if self.postgres is not None:
+            wanted["postgres.port"] = ("127.0.0.1", settings.postgres.port)
+        return wanted
+
+    def environment(self, nats_user: str) -> dict[str, str]:
+        """Settings of a child process, as the environment variables it reads them from."""
+        environment = {
+            "SLUICE_DATA_DIR": str(self.data_dir),
+            "SLUICE_POSTGRES_URL": self.database_url,
+            "SLUICE_NATS_URL": self.nats_url(nats_user),
+            "PYTHONUNBUFFERED": "1",
+        }
+        config_file = Path(os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG_FILE))
+        if config_file.is_file():
+            environment[CONFIG_VARIABLE] = str(config_file.resolve())
+        return environment
+
+    @property
+    def dagster_database_url(self) -> str:
+        if self.settings.dagster.postgres_url is not None:
+            return self.settings.dagster_database_url
+        return database_beside(self.database_url, "dagster")
+
+    def dagster_environment(self) -> dict[str, str]:
+        return {
+            **self.environment("dagster"),
+            "SLUICE_DAGSTER_POSTGRES_URL": self.dagster_database_url,
+        }
