@@ -166,6 +166,6 @@ def _pairs(
     statement = (
         select(*columns)
         .where(_is_usable(), _within(start, end), ~is_repeated)
-        .order_by(chat_pairs.c.occurred_at, chat_pairs.c.event_id)
+        .order_by(chat_pairs.c.occurred_at, chat_pairs.c.stream_sequence)
     )
     return connection.execute(statement).mappings().all()

@@ -6,6 +6,7 @@ from contracts.streams import PIPELINE
 from contracts.subjects import PipelineSubject
 
 GATEWAY_KEY = AssetKey("gateway")
+DOCUMENT_FILES_KEY = AssetKey("document_files")
 
 
 def subject_key(subject: PipelineSubject) -> AssetKey:
@@ -19,6 +20,14 @@ source_assets: list[AssetSpec] = [
         group_name="gateway",
         description="Model calls through the gateway. It only publishes.",
         kinds={"python"},
+        # The gateway looks passages up where the pipeline has put them.
+        deps=[AssetKey("document_chunks")],
+    ),
+    AssetSpec(
+        DOCUMENT_FILES_KEY,
+        group_name="documents",
+        description="Markdown, text, HTML and PDF files that `sluice ingest` is given.",
+        kinds={"markdown"},
     ),
     *(
         AssetSpec(

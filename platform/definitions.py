@@ -3,6 +3,7 @@
 from dagster import Definitions
 
 from assets.chat_pair_dataset import chat_pair_dataset
+from assets.document_chunks import document_chunks, ingest_job
 from assets.event_records.record_assets import record_assets
 from assets.jobs import event_jobs
 from assets.sources import source_assets
@@ -11,8 +12,8 @@ from resources.postgres import PostgresResource
 from sensors.declarations import pull_sensors
 
 defs = Definitions(
-    assets=[*source_assets, *record_assets, chat_pair_dataset],
-    jobs=event_jobs,
+    assets=[*source_assets, *record_assets, chat_pair_dataset, document_chunks],
+    jobs=[*event_jobs, ingest_job],
     sensors=pull_sensors,
     resources={"jetstream": JetStreamResource(), "postgres": PostgresResource()},
 )

@@ -22,8 +22,8 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
     connect_timeout_seconds: int = Field(default=5, ge=1)
 
     @contextmanager
-    def begin(self) -> Iterator[sqlalchemy.Connection]:
-        """Open a connection and a transaction: committed at the block's end, or rolled back.
+    def connect(self) -> Iterator[sqlalchemy.Connection]:
+        """Open a connection; the caller begins and ends transactions.
 
         Raises:
             sqlalchemy.exc.OperationalError: the server cannot be reached.
@@ -37,7 +37,17 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
                 "application_name": "sluice-dagster",
             },
         )
-        with engine.begin() as connection:
+        with engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def begin(self) -> Iterator[sqlalchemy.Connection]:
+        """Open a connection and a transaction: committed at the block's end, or rolled back.
+
+        Raises:
+            sqlalchemy.exc.OperationalError: the server cannot be reached.
+        """
+        with self.connect() as connection, connection.begin():
             yield connection
 
 

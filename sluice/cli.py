@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -119,6 +120,48 @@ def migrate(settings: Settings, url: str | None) -> None:
     except SQLAlchemyError as error:
         raise click.ClickException(f"the migration failed: {error}") from error
     click.echo(f"migrated in {seconds:.1f} s")
+
+
+@main.command()
+@click.argument(
+    "paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="PATH…"
+)
+@click.option("--collection", default="default", show_default=True, help="Where they belong.")
+@_with_settings
+def ingest(settings: Settings, paths: tuple[Path, ...], collection: str) -> None:
+    """Read documents (Markdown, text, HTML, PDF) for retrieval. Needs a running platform."""
+    from rich.progress import Progress as ProgressBar
+
+    from sluice.endpoints import find_endpoints
+    from sluice.ingest import IngestFailed, Progress
+    from sluice.ingest import ingest as follow_ingest
+
+    dagster_url = find_endpoints(settings).dagster
+    summary = None
+    try:
+        with ProgressBar() as bar:
+            task = bar.add_task("starting", total=None)
+            for step in follow_ingest(dagster_url, paths, collection=collection):
+                if isinstance(step, Progress):
+                    bar.update(
+                        task,
+                        description=f"{step.files_done} of {step.files_total} files",
+                        completed=step.files_done,
+                        total=step.files_total,
+                    )
+                else:
+                    summary = step
+    except IngestFailed as error:
+        raise click.ClickException(str(error)) from error
+    if summary is None:
+        raise click.ClickException("the run ended without a summary")
+    for source, reason in summary.unreadable:
+        click.echo(f"left out: {source}: {reason}", err=True)
+    click.echo(
+        f"{summary.added} documents added, {summary.replaced} replaced,"
+        f" {summary.unchanged} unchanged, {len(summary.unreadable)} unreadable"
+    )
+    click.echo(f"{dagster_url}/runs/{summary.run_id}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ _LOCATION = "sluice"
 _STOP_SECONDS = 4.0
 _ROUTINE_LINES = re.compile(
     r"Checking for new runs|skipped: .*(no events wait|is in flight)|Collected \d+ runs"
-    r"|Checking run |refreshing$|Instance is configured with|No runs to dequeue"
+    r"|Checking run |refreshing$|Instance is configured with|Launched \d+ runs| - DEBUG - "
 )
 
 

@@ -1,0 +1,153 @@
+"""`sluice ingest`: launches the Dagster job that reads documents, and follows it."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import requests
+
+_POLL_SECONDS = 0.4
+_JOB = "ingest_documents"
+_LOCATION = "sluice"
+_REPOSITORY = "__repository__"
+
+_LAUNCH = """
+mutation Launch($params: ExecutionParams!) {
+  launchRun(executionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+    ... on RunConfigValidationInvalid { errors { message } }
+    ... on PipelineNotFoundError { message }
+  }
+}
+"""
+
+_FOLLOW = """
+query Follow($run: ID!, $cursor: String) {
+  logsForRun(runId: $run, afterCursor: $cursor) {
+    ... on EventConnection {
+      cursor
+      events {
+        __typename
+        ... on ObservationEvent { metadataEntries { label ... on IntMetadataEntry { intValue } } }
+        ... on MaterializationEvent {
+          metadataEntries {
+            label
+            ... on IntMetadataEntry { intValue }
+            ... on TableMetadataEntry { table { records } }
+          }
+        }
+        ... on ExecutionStepFailureEvent { error { message } }
+        ... on RunFailureEvent { message error { message } }
+      }
+    }
+  }
+  runOrError(runId: $run) { ... on Run { status } }
+}
+"""
+
+
+class IngestFailed(Exception):
+    """The job could not be launched, or it failed; the message says why."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the job is."""
+
+    files_done: int
+    files_total: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the job came to."""
+
+    run_id: str
+    added: int
+    replaced: int
+    unchanged: int
+    unreadable: Sequence[tuple[str, str]]
+    """(file, reason)"""
+
+
+def ingest(
+    dagster_url: str, paths: Sequence[Path], *, collection: str
+) -> Iterator[Progress | Summary]:
+    """Launch the job for `paths`; yield its progress, then its summary.
+
+    Raises:
+        IngestFailed: Dagster does not answer, refuses, or the job failed.
+    """
+    run_id = _launch(dagster_url, paths, collection)
+    cursor = None
+    reasons: list[str] = []
+    summary = None
+    while True:
+        answer = _ask(dagster_url, _FOLLOW, {"run": run_id, "cursor": cursor})
+        cursor = answer["logsForRun"]["cursor"]
+        for event in answer["logsForRun"]["events"]:
+            entries = {each["label"]: each for each in event.get("metadataEntries", ())}
+            if event["__typename"] == "ObservationEvent":
+                yield Progress(
+                    entries["files_done"]["intValue"], entries["files_total"]["intValue"]
+                )
+            elif event["__typename"] == "MaterializationEvent":
+                summary = _summary(run_id, entries)
+            elif event.get("error"):
+                reasons.append(event["error"]["message"].strip())
+        status = answer["runOrError"]["status"]
+        if status in ("FAILURE", "CANCELED"):
+            raise IngestFailed(f"run {run_id} failed: {' / '.join(reasons) or status}")
+        if status == "SUCCESS" and summary is not None:
+            yield summary
+            return
+        time.sleep(_POLL_SECONDS)
+
+
+def _launch(dagster_url: str, paths: Sequence[Path], collection: str) -> str:
+    config = {"paths": [str(path.resolve()) for path in paths], "collection": collection}
+    params = {
+        "selector": {
+            "repositoryLocationName": _LOCATION,
+            "repositoryName": _REPOSITORY,
+            "jobName": _JOB,
+        },
+        "runConfigData": {"ops": {"document_chunks": {"config": config}}},
+    }
+    outcome = _ask(dagster_url, _LAUNCH, {"params": params})["launchRun"]
+    if outcome["__typename"] != "LaunchRunSuccess":
+        raise IngestFailed(f"Dagster refused to launch `{_JOB}`: {outcome}")
+    run_id: str = outcome["run"]["runId"]
+    return run_id
+
+
+def _summary(run_id: str, entries: dict[str, Any]) -> Summary:
+    table = entries["unreadable"].get("table")
+    records = [msgspec.json.decode(each) for each in table["records"]] if table else []
+    return Summary(
+        run_id=run_id,
+        added=entries["documents_added"]["intValue"],
+        replaced=entries["documents_replaced"]["intValue"],
+        unchanged=entries["documents_unchanged"]["intValue"],
+        unreadable=[(each["source"], each["reason"]) for each in records],
+    )
+
+
+def _ask(dagster_url: str, query: str, variables: dict[str, Any]) -> Any:
+    try:
+        reply = requests.post(
+            f"{dagster_url}/graphql", json={"query": query, "variables": variables}, timeout=30
+        )
+        answer = reply.json()
+    except requests.RequestException as error:
+        raise IngestFailed(
+            f"Dagster does not answer at {dagster_url}: is `sluice dev` running? ({error})"
+        ) from error
+    if answer.get("errors"):
+        raise IngestFailed(f"Dagster refused: {answer['errors'][0]['message']}")
+    return answer["data"]
