@@ -47,6 +47,8 @@ class _Piece:
     text: str
     token_count: int
     is_prose: bool
+    is_continuation: bool
+    """Whether the piece before it is of the same block."""
 
 
 def chunk_document(
@@ -72,7 +74,11 @@ def chunk_document(
         raise ValueError(f"overlap_tokens must be 0 to {max_tokens // 2}, not {overlap_tokens}")
     chunks: list[Chunk] = []
     for section in _read_sections(document):
-        pieces = [piece for block in section.blocks for piece in _split_block(block, max_tokens)]
+        pieces = [
+            piece
+            for block in section.blocks
+            for piece in _split_block(block, max_tokens, overlap_tokens)
+        ]
         for content in _pack(pieces, max_tokens, overlap_tokens):
             chunks.append(
                 Chunk(len(chunks), section.heading_path, content, estimate_tokens(content))
@@ -117,7 +123,7 @@ def _demote_heading(document: Document, headings: Sequence[Block]) -> _Section:
     return _section(document, above, [Block("paragraph", last.text)])
 
 
-def _split_block(block: Block, max_tokens: int) -> Iterator[_Piece]:
+def _split_block(block: Block, max_tokens: int, overlap_tokens: int) -> Iterator[_Piece]:
     match block.kind:
         case "code":
             texts = list(_split_code(block, max_tokens))
@@ -125,10 +131,19 @@ def _split_block(block: Block, max_tokens: int) -> Iterator[_Piece]:
             texts = list(_split_table(block.text, max_tokens))
         case "list":
             texts = split_to_fit(block.text, max_tokens, _split_items, split_lines, split_sentences)
+        case _ if estimate_tokens(block.text) <= max_tokens:
+            texts = [block.text.strip("\n").rstrip()]
         case _:
-            texts = split_to_fit(block.text, max_tokens, split_sentences, split_lines)
-    for text in texts:
-        yield _Piece(text, estimate_tokens(text), is_prose=block.kind == "paragraph")
+            # Each part leaves room for the sentences that it will repeat.
+            room = max_tokens - overlap_tokens - _SEPARATOR_TOKENS
+            texts = split_to_fit(block.text, room, split_sentences, split_lines)
+    for number, text in enumerate(texts):
+        yield _Piece(
+            text,
+            estimate_tokens(text),
+            is_prose=block.kind == "paragraph",
+            is_continuation=number > 0,
+        )
 
 
 def _split_items(text: str) -> Iterator[str]:
@@ -166,20 +181,24 @@ def _split_table(table: str, max_tokens: int) -> Iterator[str]:
 
 def _pack(pieces: Sequence[_Piece], max_tokens: int, overlap_tokens: int) -> Iterator[str]:
     """Yield the contents of a section's chunks: as many whole pieces as fit."""
-    texts: list[str] = []
+    content = ""
     token_count = 0
     previous: _Piece | None = None
     for piece in pieces:
-        if previous and token_count + _SEPARATOR_TOKENS + piece.token_count > max_tokens:
-            yield _SEPARATOR.join(texts)
+        separator = _SEPARATOR
+        is_full = token_count + _SEPARATOR_TOKENS + piece.token_count > max_tokens
+        # Where a block had to be cut, a chunk ends: its parts joined again would not be its text.
+        if previous and (is_full or piece.is_continuation):
+            yield content
             room = max_tokens - _SEPARATOR_TOKENS - piece.token_count
-            overlap = _last_sentences(previous, min(overlap_tokens, room))
-            texts, token_count = ([overlap], estimate_tokens(overlap)) if overlap else ([], 0)
-        token_count += piece.token_count + (_SEPARATOR_TOKENS if texts else 0)
-        texts.append(piece.text)
+            content = _last_sentences(previous, min(overlap_tokens, room))
+            token_count = estimate_tokens(content)
+            separator = " " if piece.is_continuation else _SEPARATOR
+        content = f"{content}{separator}{piece.text}" if content else piece.text
+        token_count += piece.token_count + _SEPARATOR_TOKENS
         previous = piece
-    if texts:
-        yield _SEPARATOR.join(texts)
+    if content:
+        yield content
 
 
 def _last_sentences(piece: _Piece, max_tokens: int) -> str:

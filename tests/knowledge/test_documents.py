@@ -46,7 +46,7 @@ def test_a_document_has_title_type_blocks_and_hash(tmp_path: Path) -> None:
         ("a.rst", "Title\n=====\n\nText", "text/x-rst", "Title"),
         ("A.HTML", "<title>Page</title><p>Text", "text/html", "Page"),
         ("a.pdf", make_pdf("Text", title="Paper"), "application/pdf", "Paper"),
-        ("lies.txt", make_pdf("Text"), "application/pdf", "untitled"),
+        ("lies.txt", make_pdf("Text"), "application/pdf", "lies"),
         ("lies.pdf", "<!DOCTYPE html><h1>Moved</h1><p>Text", "text/html", "Moved"),
         ("lies.txt", "\n<html><body>Text", "text/html", "lies"),
         ("NOTICE", "Text", "text/plain", "NOTICE"),
