@@ -67,7 +67,8 @@ def create_app(settings: Settings) -> Starlette:
         pool_pre_ping=True,
         connect_args={"connect_timeout": _DATABASE_CONNECT_SECONDS},
     )
-    retriever = Retriever(PostgresTextIndex(engine), settings.retrieval, metrics)
+    index = PostgresTextIndex(engine, timeout_seconds=settings.retrieval.timeout_seconds)
+    retriever = Retriever(index, settings.retrieval, metrics)
     service = ChatService(router, retriever, publisher, metrics)
     models = ModelsEndpoint(router)
     health = HealthEndpoint(publisher, engine, backends)

@@ -1,0 +1,1 @@
+"""The gateway, run as a real server."""

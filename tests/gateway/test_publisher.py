@@ -1,0 +1,227 @@
+"""Shipping events: without a broker, across its restarts, and when there is no room."""
+
+import asyncio
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import nats
+import pytest
+
+from contracts.events import new_event
+from contracts.payloads import ChatTelemetry, TokenUsage, ToolCall
+from contracts.settings import PipelineSettings
+from contracts.streams import PIPELINE
+from contracts.subjects import PipelineSubject, TelemetrySubject
+from gateway.publisher import EventPublisher
+from sluice.servers.nats import EmbeddedNats
+from sluice.streams import apply_streams
+from tests.gateway.conftest import StartGateway, backend_of, chat_body
+from tests.gateway.recorded_events import read_events
+from tests.gateway.scripted_upstream import ScriptedUpstream
+from tests.support.ports import free_port
+from tests.support.processes import running
+
+CHAT = "/v1/chat/completions"
+
+
+def publish_call(publisher: EventPublisher, number: int, *, padding: str = "") -> bool:
+    call = ToolCall(
+        tool_call_id=str(number),
+        function_name="f",
+        arguments=padding,
+        position=0,
+        model="m",
+        backend="b",
+    )
+    return publisher.publish(
+        PipelineSubject.TOOL_CALL, new_event(call, correlation_id=f"call-{number}")
+    )
+
+
+def publish_telemetry(publisher: EventPublisher) -> bool:
+    telemetry = ChatTelemetry(
+        model="m",
+        backend="b",
+        dialect="openai.chat",
+        status="completed",
+        is_streaming=False,
+        usage=TokenUsage(),
+        duration_seconds=0.1,
+    )
+    return publisher.publish(TelemetrySubject.CHAT, new_event(telemetry, correlation_id="t"))
+
+
+def new_publisher(url: str, *, max_events: int = 1000, max_bytes: int = 10**8) -> EventPublisher:
+    return EventPublisher(url, max_events=max_events, max_bytes=max_bytes)
+
+
+async def read_call_numbers(nats_url: str) -> list[int]:
+    return [
+        int(recorded.event.payload.tool_call_id)
+        for recorded in await read_events(nats_url)
+        if recorded.subject is PipelineSubject.TOOL_CALL
+    ]
+
+
+async def test_many_events_arrive_once_and_in_order(nats_server: EmbeddedNats) -> None:
+    publisher = new_publisher(nats_server.url("gateway"), max_events=5000)
+    publisher.start()
+    for number in range(3000):
+        assert publish_call(publisher, number)
+    assert await publisher.stop(20) == 0
+    assert publisher.shipped == {PipelineSubject.TOOL_CALL: 3000}
+    assert (publisher.waiting_events, publisher.waiting_bytes) == (0, 0)
+    connection = await nats.connect(nats_server.url("admin"))
+    state = (await connection.jetstream().stream_info(PIPELINE)).state
+    await connection.close()
+    assert state.messages == 3000
+    numbers = await read_call_numbers(nats_server.url("admin"))
+    assert numbers == list(range(3000))
+
+
+async def test_broker_that_comes_late_and_restarts(
+    nats_server: EmbeddedNats, pipeline_settings: PipelineSettings, tmp_path: Path
+) -> None:
+    server = EmbeddedNats(
+        data_dir=tmp_path / "late",
+        port=free_port(),
+        monitor_port=free_port(),
+        credentials=nats_server.credentials,
+    )
+    server.write_configuration()
+    publisher = new_publisher(server.url("gateway"), max_events=5000)
+    publisher.start()
+    for number in range(500):
+        publish_call(publisher, number)
+    await asyncio.sleep(0.5)
+    assert not publisher.is_connected
+    assert publisher.waiting_events == 500
+
+    log = tmp_path / "late.log"
+    async with broker(server, log) as process:
+        # Up without its streams, the broker refuses: nothing may be lost by that either.
+        await asyncio.sleep(1.0)
+        assert publisher.waiting_events == 500
+        await apply_streams(server.url("admin"), pipeline_settings)
+        await _until(lambda: publisher.waiting_events == 0)
+        publishing = asyncio.create_task(_publish_slowly(publisher, 500, 1500))
+        await asyncio.sleep(0.3)
+        process.kill()
+    await publishing
+    assert publisher.waiting_events > 0
+    async with broker(server, log):
+        await _until(lambda: publisher.waiting_events == 0)
+        numbers = await read_call_numbers(server.url("admin"))
+        assert sorted(numbers) == list(range(1500))
+        assert publisher.dropped.total() == 0
+        assert await publisher.stop(5) == 0
+
+
+@asynccontextmanager
+async def broker(server: EmbeddedNats, log: Path) -> AsyncIterator[subprocess.Popen[bytes]]:
+    """Run `server`, waiting for it in a thread."""
+    manager = running(server.process(), log=log)
+    process = await asyncio.to_thread(manager.__enter__)
+    try:
+        yield process
+    finally:
+        await asyncio.to_thread(manager.__exit__, None, None, None)
+
+
+async def _publish_slowly(publisher: EventPublisher, start: int, stop: int) -> None:
+    for number in range(start, stop):
+        publish_call(publisher, number)
+        if number % 10 == 0:
+            await asyncio.sleep(0.01)
+
+
+async def _until(condition: Callable[[], bool], timeout_seconds: float = 15) -> None:
+    async with asyncio.timeout(timeout_seconds):
+        while not condition():  # noqa: ASYNC110 - counters change without an event
+            await asyncio.sleep(0.02)
+
+
+async def test_full_queue_drops_telemetry_first_then_the_newest() -> None:
+    publisher = new_publisher("nats://127.0.0.1:1", max_events=10)
+    for _ in range(4):
+        assert publish_telemetry(publisher)
+    for number in range(10):
+        assert publish_call(publisher, number)
+    assert publisher.dropped == {(TelemetrySubject.CHAT, "queue_full"): 4}
+    assert not publish_call(publisher, 10)
+    assert not publish_telemetry(publisher)
+    assert publisher.dropped == {
+        (TelemetrySubject.CHAT, "queue_full"): 5,
+        (PipelineSubject.TOOL_CALL, "queue_full"): 1,
+    }
+    assert publisher.waiting_events == 10
+    assert await publisher.stop(0.01) == 10
+    assert publisher.dropped[PipelineSubject.TOOL_CALL, "shutdown"] == 10
+
+
+async def test_the_bytes_are_bounded_too() -> None:
+    publisher = new_publisher("nats://127.0.0.1:1", max_bytes=20_000)
+    assert publish_telemetry(publisher)
+    assert publish_call(publisher, 0, padding="x" * 9_000)
+    assert publish_call(publisher, 1, padding="x" * 9_000)
+    assert publisher.dropped == {(TelemetrySubject.CHAT, "queue_full"): 1}
+    assert not publish_call(publisher, 2, padding="x" * 9_000)
+    assert publisher.waiting_bytes <= 20_000
+    await publisher.stop(0.01)
+
+
+async def test_an_event_over_the_brokers_limit_does_not_hold_the_others(
+    nats_server: EmbeddedNats,
+) -> None:
+    publisher = new_publisher(nats_server.url("gateway"))
+    publisher.start()
+    await _until(lambda: publisher.is_connected)
+    publish_call(publisher, 0, padding="x" * 40_000_000)
+    publish_call(publisher, 1)
+    assert await publisher.stop(5) == 0
+    assert publisher.dropped == {(PipelineSubject.TOOL_CALL, "too_large"): 1}
+    assert await read_call_numbers(nats_server.url("admin")) == [1]
+
+
+async def test_wrong_credentials_are_said_and_the_gateway_goes_on(
+    nats_server: EmbeddedNats,
+) -> None:
+    publisher = new_publisher(f"nats://gateway:wrong@127.0.0.1:{nats_server.port}")
+    publisher.start()
+    publish_call(publisher, 0)
+    await _until(lambda: "authorization" in publisher.last_error.lower())
+    assert "wrong" not in publisher.last_error
+    with pytest.raises(ConnectionError):
+        await publisher.measure_latency(1)
+    assert await publisher.stop(0.1) == 1
+
+
+async def test_answers_are_as_fast_without_a_broker(
+    start_gateway: StartGateway,
+    upstream: ScriptedUpstream,
+    client: aiohttp.ClientSession,
+    nats_server: EmbeddedNats,
+) -> None:
+    async def median_seconds(url: str) -> float:
+        durations = []
+        for _ in range(60):
+            started = time.perf_counter()
+            async with client.post(url + CHAT, json=chat_body()) as response:
+                assert response.status == 200
+                await response.read()
+            durations.append(time.perf_counter() - started)
+        return sorted(durations)[len(durations) // 2]
+
+    with_broker = start_gateway(backend_of(upstream), nats_url=nats_server.url("gateway"))
+    without_broker = start_gateway(backend_of(upstream))
+    await median_seconds(with_broker.url)
+    fast, other = await median_seconds(with_broker.url), await median_seconds(without_broker.url)
+    assert other < 2 * fast + 0.002
+    async with client.get(f"{without_broker.url}/healthz?verbose") as response:
+        broker = (await response.json())["broker"]
+    assert broker["status"] == "unreachable"
+    assert broker["events_waiting"] == 180
