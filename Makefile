@@ -1,0 +1,64 @@
+# Set-up and everyday commands. `make dev` and `make test` need Python 3.11 and make alone.
+.DEFAULT_GOAL := help
+.PHONY: help dev test lint types rooms pytest bench lock clean
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+UV := $(BIN)/uv
+
+help: ## Show the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
+
+dev: .venv/runtime ## Run the whole platform here, until Ctrl-C
+	@exec $(BIN)/sluice dev
+
+test: .venv/dev lint types rooms pytest ## Check and test everything, against real servers
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/dev
+	$(BIN)/mypy
+
+rooms: .venv/dev
+	$(BIN)/lint-imports
+
+pytest: .venv/dev
+	@bash .ci/system-packages chromium
+	$(BIN)/pytest
+
+bench: .venv/dev ## Measure against floors and peers; writes benchmarks/results/latest.json
+	@bash .ci/system-packages nginx wrk
+	$(BIN)/python -m benchmarks
+
+lock: .venv/dev ## Resolve the dependencies anew
+	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+		--group pyproject.toml:bootstrap -o requirements/bootstrap.lock
+	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+		pyproject.toml -o requirements/runtime.lock
+	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+		-c requirements/runtime.lock --group dev pyproject.toml -o requirements/dev.lock
+
+clean: ## Remove the environment; the data in .sluice stays
+	rm -rf .venv
+
+# A Debian Python without ensurepip makes an environment without pip; the system's pip fills it.
+.venv/bootstrap: requirements/bootstrap.lock
+	@echo "making the environment in .venv with $(PYTHON)"
+	@$(PYTHON) -m venv --clear .venv 2>/dev/null || $(PYTHON) -m venv --clear --without-pip .venv
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 && pip="$(BIN)/python -m pip" \
+		|| pip="$(PYTHON) -m pip --python $(BIN)/python"; \
+		$$pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
+	@touch $@
+
+.venv/runtime: .venv/bootstrap requirements/runtime.lock pyproject.toml
+	@echo "installing the packages"
+	@$(UV) pip install --python $(BIN)/python --require-hashes --no-deps -r requirements/runtime.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/dev: .venv/runtime requirements/dev.lock
+	@echo "installing the packages for development"
+	@$(UV) pip install --python $(BIN)/python --require-hashes --no-deps -r requirements/dev.lock
+	@touch $@
