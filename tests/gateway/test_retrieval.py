@@ -1,0 +1,230 @@
+"""Passages in the prompt of any model, and the controls of that."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psycopg
+import pytest
+
+from contracts.subjects import PipelineSubject, TelemetrySubject
+from tests.gateway.conftest import StartGateway, backend_of, chat_body
+from tests.gateway.documents import ingest
+from tests.gateway.recorded_events import wait_for_events
+from tests.gateway.running_gateway import RunningGateway
+from tests.gateway.scripted_upstream import STREAM, ScriptedUpstream, stream_script
+
+CHAT = "/v1/chat/completions"
+QUESTION = "How do I request vacation?"
+
+
+def ask(**fields: Any) -> dict[str, Any]:
+    system = {"role": "system", "content": "Be brief."}
+    question = {"role": "user", "content": QUESTION}
+    return chat_body(messages=[system, question], **fields)
+
+
+@pytest.fixture
+def grounded(
+    start_gateway: StartGateway,
+    upstream: ScriptedUpstream,
+    nats_url: str,
+    database_url: str,
+    sqlalchemy_url: str,
+    tmp_path: Path,
+) -> RunningGateway:
+    """A gateway with documents."""
+    ingest(sqlalchemy_url, tmp_path)
+    return start_gateway(backend_of(upstream), nats_url=nats_url, database_url=database_url)
+
+
+async def test_passages_go_into_the_last_user_turn(
+    grounded: RunningGateway,
+    upstream: ScriptedUpstream,
+    nats_url: str,
+    client: aiohttp.ClientSession,
+) -> None:
+    headers = {"X-Correlation-ID": "grounded"}
+    body = ask(temperature=0.25)
+    async with client.post(grounded.url + CHAT, json=body, headers=headers) as response:
+        assert response.status == 200
+        answer = await response.json()
+        chunk_ids = response.headers["X-Sluice-Sources"].split(",")
+        assert "search;dur=" in response.headers["Server-Timing"]
+    sent = upstream.requests[0].json
+    assert sent["temperature"] == 0.25
+    assert sent["messages"][0] == body["messages"][0]
+    assert sent["messages"][1]["content"].startswith(QUESTION)
+    assert "Zebrafish" in sent["messages"][1]["content"]
+    assert [source["chunk_id"] for source in answer["sources"]] == chunk_ids
+    assert answer["sources"][0]["source"] == "docs/handbook.md"
+    assert answer["sources"][0]["number"] == 1
+
+    events = await wait_for_events(nats_url, "grounded")
+    chat = events[PipelineSubject.CHAT_PERSIST][0].event.payload
+    assert chat.messages == body["messages"]
+    assert chat.source_chunk_ids == chunk_ids
+    retrieval = events[PipelineSubject.RETRIEVE][0].event.payload
+    assert (retrieval.query, retrieval.method, retrieval.top_k) == (QUESTION, "text", 5)
+    assert retrieval.candidates[0].rank == 1
+    assert retrieval.candidates[0].text_score > 0
+    composition = events[PipelineSubject.COMPOSE][0].event.payload
+    assert composition.chunk_ids == chunk_ids
+    telemetry = events[TelemetrySubject.RETRIEVE][0].event.payload
+    assert telemetry.hit_count == len(retrieval.candidates) == len(telemetry.scores)
+    lineage = events[PipelineSubject.FLOW_LINEAGE][0].event.payload
+    assert [stage.name for stage in lineage.stages] == ["retrieve", "compose", "backend"]
+    offsets = [stage.offset_seconds for stage in lineage.stages]
+    assert offsets == sorted(offsets)
+    assert set(lineage.event_ids) == {
+        events[subject][0].event.event_id
+        for subject in (
+            PipelineSubject.CHAT_PERSIST,
+            PipelineSubject.RETRIEVE,
+            PipelineSubject.COMPOSE,
+        )
+    }
+
+
+async def test_sources_come_in_the_first_chunk_of_a_stream(
+    grounded: RunningGateway, upstream: ScriptedUpstream, client: aiohttp.ClientSession
+) -> None:
+    upstream.script = stream_script((b": hello\n\n", *STREAM))
+    async with client.post(grounded.url + CHAT, json=ask(stream=True)) as response:
+        assert response.headers["X-Sluice-Sources"]
+        events = (await response.read()).split(b"\n\n")
+    assert events[0] == b": hello"
+    first = json.loads(events[1].removeprefix(b"data: "))
+    assert first["sources"][0]["title"] == "Handbook"
+    assert events[2] + b"\n\n" == STREAM[1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers"),
+    [
+        ({"retrieval": {"enabled": False}}, {}),
+        ({}, {"X-Sluice-Retrieval": "off"}),
+        ({"retrieval": {"enabled": False}}, {"X-Sluice-Retrieval": "on"}),
+    ],
+)
+async def test_retrieval_can_be_turned_off(
+    grounded: RunningGateway,
+    upstream: ScriptedUpstream,
+    client: aiohttp.ClientSession,
+    fields: dict[str, Any],
+    headers: dict[str, str],
+) -> None:
+    body = ask(**fields)
+    async with client.post(grounded.url + CHAT, json=body, headers=headers) as response:
+        assert "sources" not in await response.json()
+        assert "X-Sluice-Sources" not in response.headers
+    body.pop("retrieval", None)
+    assert upstream.requests[0].json == body
+
+
+async def test_top_k_and_collection(
+    grounded: RunningGateway,
+    upstream: ScriptedUpstream,
+    nats_url: str,
+    client: aiohttp.ClientSession,
+) -> None:
+    headers = {"X-Sluice-Top-K": "1", "X-Correlation-ID": "one"}
+    body = ask()
+    body["messages"][1]["content"] = "vacation, expenses and laptops"
+    async with client.post(grounded.url + CHAT, json=body, headers=headers) as response:
+        assert len((await response.json())["sources"]) == 1
+    elsewhere = ask(retrieval={"collection": "empty"})
+    headers = {"X-Sluice-Collection": "default", "X-Correlation-ID": "elsewhere"}
+    async with client.post(grounded.url + CHAT, json=elsewhere, headers=headers) as response:
+        assert "sources" not in await response.json()
+    assert "retrieval" not in upstream.requests[1].json
+    events = await wait_for_events(nats_url, "elsewhere")
+    assert events[PipelineSubject.RETRIEVE][0].event.payload.collection == "empty"
+    assert PipelineSubject.COMPOSE not in events
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X-Sluice-Retrieval", "maybe"),
+        ("X-Sluice-Top-K", "0"),
+        ("X-Sluice-Top-K", "101"),
+        ("X-Sluice-Top-K", "-1"),
+        ("X-Sluice-Top-K", "many"),
+        ("X-Sluice-Collection", ""),
+    ],
+)
+async def test_wrong_headers_are_400(
+    gateway: RunningGateway, client: aiohttp.ClientSession, name: str, value: str
+) -> None:
+    headers = {name: value}
+    async with client.post(gateway.url + CHAT, json=ask(), headers=headers) as response:
+        assert response.status == 400
+        assert (await response.json())["error"]["param"] == name
+
+
+async def test_a_slow_search_costs_its_time_limit_and_no_more(
+    start_gateway: StartGateway,
+    upstream: ScriptedUpstream,
+    nats_url: str,
+    database_url: str,
+    sqlalchemy_url: str,
+    tmp_path: Path,
+    client: aiohttp.ClientSession,
+) -> None:
+    ingest(sqlalchemy_url, tmp_path)
+    gateway = start_gateway(
+        backend_of(upstream),
+        nats_url=nats_url,
+        database_url=database_url,
+        retrieval={"timeout_seconds": 0.3},
+    )
+    headers = {"X-Correlation-ID": "slow"}
+    async with await psycopg.AsyncConnection.connect(database_url) as other:
+        await other.execute("LOCK TABLE document_chunks IN ACCESS EXCLUSIVE MODE")
+        async with client.post(gateway.url + CHAT, json=ask(), headers=headers) as response:
+            assert response.status == 200
+        await other.rollback()
+    events = await wait_for_events(nats_url, "slow")
+    assert PipelineSubject.RETRIEVE not in events
+    stages = events[PipelineSubject.FLOW_LINEAGE][0].event.payload.stages
+    assert [(stage.name, stage.status) for stage in stages] == [
+        ("retrieve", "failed"),
+        ("backend", "ok"),
+    ]
+    assert events[PipelineSubject.CHAT_PERSIST][0].event.payload.status == "completed"
+    async with client.get(f"{gateway.url}/metrics") as response:
+        assert "sluice_gateway_search_failures_total 1.0" in await response.text()
+    await asyncio.sleep(0.1)
+    async with client.post(gateway.url + CHAT, json=ask()) as response:
+        assert response.headers["X-Sluice-Sources"]
+
+
+async def test_an_explicit_wish_without_a_database_is_answered_without_passages(
+    start_gateway: StartGateway, upstream: ScriptedUpstream, client: aiohttp.ClientSession
+) -> None:
+    gateway = start_gateway(backend_of(upstream))
+    headers = {"X-Sluice-Retrieval": "on"}
+    async with client.post(gateway.url + CHAT, json=ask(), headers=headers) as response:
+        assert response.status == 200
+        assert "sources" not in await response.json()
+    assert upstream.requests[0].json == ask()
+
+
+async def test_documents_that_come_later_are_found(
+    start_gateway: StartGateway,
+    upstream: ScriptedUpstream,
+    database_url: str,
+    sqlalchemy_url: str,
+    tmp_path: Path,
+    client: aiohttp.ClientSession,
+) -> None:
+    gateway = start_gateway(backend_of(upstream), database_url=database_url)
+    async with client.post(gateway.url + CHAT, json=ask()) as response:
+        assert "search" not in response.headers["Server-Timing"]
+    ingest(sqlalchemy_url, tmp_path)
+    await asyncio.sleep(2.5)
+    async with client.post(gateway.url + CHAT, json=ask()) as response:
+        assert response.headers["X-Sluice-Sources"]

@@ -1,0 +1,188 @@
+"""`python -m gateway`: what it refuses, what it logs, how it stops."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from gateway.server import CannotStart, open_listener, require_loopback
+from tests.gateway.conftest import chat_body
+from tests.gateway.scripted_upstream import ScriptedUpstream
+from tests.support.ports import free_port
+
+ROOT = Path(__file__).parents[2]
+CHAT = "/v1/chat/completions"
+
+
+def environment(tmp_path: Path, **settings: str) -> dict[str, str]:
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("SLUICE_") and name not in ("DATABASE_URL", "NATS_URL")
+    }
+    config = tmp_path / "sluice.toml"
+    config.touch()
+    return {**inherited, "PYTHONPATH": str(ROOT), "SLUICE_CONFIG": str(config), **settings}
+
+
+@contextmanager
+def gateway_process(
+    tmp_path: Path, **settings: str
+) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    log = tmp_path / "gateway.log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gateway"],
+            env=environment(tmp_path, **settings),
+            cwd=tmp_path,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield process, log
+    finally:
+        process.kill()
+        process.wait()
+
+
+def run_until_exit(tmp_path: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gateway"],
+        env=environment(tmp_path, **settings),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_it_refuses_to_bind_where_others_reach_it(tmp_path: Path) -> None:
+    finished = run_until_exit(tmp_path, SLUICE_GATEWAY_HOST="0.0.0.0")
+    assert finished.returncode == 1
+    assert "gateway.host = '0.0.0.0' is not a loopback address" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])
+def test_loopback_hosts(host: str) -> None:
+    require_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["", "::", "10.0.0.1", "example.org"])
+def test_other_hosts(host: str) -> None:
+    with pytest.raises(CannotStart):
+        require_loopback(host)
+
+
+def test_a_taken_port_is_named_with_its_setting() -> None:
+    with open_listener("127.0.0.1", 0) as taken:
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(CannotStart, match=rf"{port}.*SLUICE_GATEWAY_PORT"):
+            open_listener("127.0.0.1", port)
+
+
+def test_wrong_settings_stop_the_start(tmp_path: Path) -> None:
+    finished = run_until_exit(tmp_path, SLUICE_GATEWAY_PORT="http")
+    assert finished.returncode == 1
+    assert "gateway.port" in finished.stderr
+
+
+async def test_missing_parts_of_the_fast_server_are_named(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['httptools'] = None\n")
+    finished = run_until_exit(tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    assert finished.returncode == 1
+    assert "httptools" in finished.stderr
+
+
+@pytest.mark.parametrize("stop_signal", [signal.SIGTERM, signal.SIGINT])
+async def test_one_json_line_a_request_and_no_secret_in_it(
+    tmp_path: Path,
+    upstream: ScriptedUpstream,
+    client: aiohttp.ClientSession,
+    stop_signal: signal.Signals,
+) -> None:
+    port = free_port()
+    (tmp_path / "sluice.toml").write_text(
+        f"""
+        [gateway]
+        port = {port}
+        log_format = "json"
+        shutdown_grace_seconds = 1
+        [nats]
+        url = "nats://gateway:nats-secret@127.0.0.1:{free_port()}"
+        [postgres]
+        url = "postgresql://sluice:database-secret@127.0.0.1:{free_port()}/sluice"
+        [[backends]]
+        name = "scripted"
+        kind = "vllm"
+        url = "{upstream.url}"
+        models = ["tiny"]
+        api_key = "sk-backend-secret"
+        """
+    )
+    with gateway_process(tmp_path) as (process, log):
+        url = f"http://127.0.0.1:{port}"
+        await wait_until_alive(client, url)
+        headers = {"Authorization": "Bearer sk-client-secret", "X-Correlation-ID": "logged"}
+        async with client.post(url + CHAT, json=chat_body(), headers=headers) as response:
+            assert response.status == 200
+        async with client.get(f"{url}/healthz?verbose", headers=headers) as response:
+            assert "secret" not in await response.text()
+        process.send_signal(stop_signal)
+        started = time.monotonic()
+        process.wait(10)
+        assert time.monotonic() - started < 4
+    text = log.read_text()
+    assert "secret" not in text
+    assert "Traceback" not in text
+    lines = [json.loads(line) for line in text.splitlines()]
+    (line,) = [line for line in lines if line.get("path") == CHAT]
+    assert (line["event"], line["method"], line["status"]) == ("request", "POST", 200)
+    assert (line["model"], line["backend"], line["call_status"]) == (
+        "tiny",
+        "scripted",
+        "completed",
+    )
+    assert (line["prompt_tokens"], line["completion_tokens"]) == (9, 2)
+    assert line["correlation_id"] == "logged"
+    assert 0 < line["duration_seconds"] < 5
+    lost = [line for line in lines if line["event"] == "events dropped"]
+    assert sum(line["count"] for line in lost if line["reason"] == "shutdown") == 3
+
+
+async def test_console_lines(
+    tmp_path: Path, upstream: ScriptedUpstream, client: aiohttp.ClientSession
+) -> None:
+    port = free_port()
+    settings = {"SLUICE_GATEWAY_PORT": str(port), "SLUICE_GATEWAY_LOG_FORMAT": "console"}
+    with gateway_process(tmp_path, **settings) as (_process, log):
+        url = f"http://127.0.0.1:{port}"
+        await wait_until_alive(client, url)
+        async with client.get(f"{url}/v1/models", headers={"X-Request-ID": "a b"}) as response:
+            assert response.status == 200
+        text = log.read_text()
+    assert "info     request method=GET path=/v1/models status=200" in text
+    assert "correlation_id=a b" in text
+
+
+async def wait_until_alive(client: aiohttp.ClientSession, url: str) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            async with client.get(f"{url}/healthz") as response:
+                assert response.status == 200
+                return
+        except aiohttp.ClientConnectionError:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
