@@ -25,6 +25,9 @@ DEFAULT_CONFIG_FILE = "sluice.toml"
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 
+_SECRET_KEYS = {"api_key", "url", "postgres_url"}
+"""Never repeated in a complaint: a URL may hold a password."""
+
 _DEFAULT_BACKEND_PORTS = {"vllm": 8000, "llamacpp": 8081, "lmstudio": 1234}
 
 
@@ -253,7 +256,8 @@ def _explain(error: ValidationError) -> str:
         if problem["type"] == "extra_forbidden":
             lines.append(f"{key}: unknown setting; {_known_keys(problem['loc'])}")
         else:
-            lines.append(f"{key} = {problem['input']!r}: {problem['msg']}")
+            value = "…" if _SECRET_KEYS.intersection(problem["loc"]) else repr(problem["input"])
+            lines.append(f"{key} = {value}: {problem['msg']}")
     return "wrong settings:\n  " + "\n  ".join(lines)
 
 

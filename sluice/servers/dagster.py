@@ -21,6 +21,7 @@ _STOP_SECONDS = 4.0
 _ROUTINE_LINES = re.compile(
     r"Checking for new runs|skipped: .*(no events wait|is in flight)|Collected \d+ runs"
     r"|Checking run |refreshing$|Instance is configured with|Launched \d+ runs| - DEBUG - "
+    r"|Priority sorting"
 )
 
 
@@ -78,7 +79,7 @@ class DagsterServers:
         result = subprocess.run(
             [sys.executable, "-m", "dagster", "instance", "migrate"],
             env=self.environment,
-            cwd=PROJECT_ROOT,
+            cwd=self.home,
             capture_output=True,
             text=True,
             check=False,
@@ -93,7 +94,8 @@ class DagsterServers:
             command=(sys.executable, "-m", *arguments),
             probe=probe,
             environment=self.environment,
-            working_dir=PROJECT_ROOT,
+            # Not the checkout: Dagster would read a `.env` there, maybe of another platform.
+            working_dir=self.home,
             stop_seconds=_STOP_SECONDS,
             routine_lines=_ROUTINE_LINES,
         )

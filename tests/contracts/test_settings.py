@@ -1,0 +1,112 @@
+"""Settings: where they come from, and what a wrong one says."""
+
+from pathlib import Path
+
+import pytest
+
+from contracts.settings import SettingsError, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for variable in ("DATABASE_URL", "NATS_URL", "SLUICE_CONFIG"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def _write(content: str) -> None:
+    Path("sluice.toml").write_text(content)
+
+
+def test_defaults_are_the_documented_ports_on_loopback() -> None:
+    settings = load_settings()
+
+    assert (settings.gateway.host, settings.gateway.port) == ("127.0.0.1", 8080)
+    assert (settings.nats.port, settings.nats.monitor_port) == (4222, 8222)
+    assert (settings.postgres.port, settings.dagster.port) == (5432, 3000)
+
+
+def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    _write("[gateway]\nport = 9001\nmax_body_bytes = 2048\n")
+    monkeypatch.setenv("SLUICE_GATEWAY_PORT", "9002")
+
+    settings = load_settings()
+
+    assert (settings.gateway.port, settings.gateway.max_body_bytes) == (9002, 2048)
+
+
+def test_backends_have_the_default_addresses_of_their_kind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COMPUTE_HOST", "compute.example")
+    _write(
+        "\n".join(
+            f'[[backends]]\nname = "{kind}"\nkind = "{kind}"'
+            for kind in ("vllm", "llamacpp", "lmstudio")
+        )
+    )
+
+    assert [backend.base_url for backend in load_settings().backends] == [
+        "http://compute.example:8000",
+        "http://compute.example:8081",
+        "http://compute.example:1234",
+    ]
+
+
+@pytest.mark.parametrize("url", ["http://host:1/v1/", "http://host:1/v1", "http://host:1/"])
+def test_a_backends_url_is_taken_with_or_without_its_version(url: str) -> None:
+    _write(f'[[backends]]\nname = "a"\nkind = "openai"\nurl = "{url}"')
+
+    assert load_settings().backends[0].base_url == "http://host:1"
+
+
+@pytest.mark.parametrize(
+    ("content", "complaints"),
+    [
+        ("colour = 1", ["colour: unknown setting", "known here: ", "gateway"]),
+        ("[gateway]\nprot = 1", ["gateway.prot: unknown setting", "port"]),
+        ("[gateway]\nport = 99999", ["gateway.port = 99999", "65535"]),
+        ('[gateway]\nport = "many"', ["gateway.port = 'many'", "integer"]),
+        (
+            '[[backends]]\nname = "a"\nkind = "vlm"',
+            ["backends.0.kind = 'vlm'", "'vllm', 'llamacpp', 'lmstudio' or 'openai'"],
+        ),
+        ('[[backends]]\nname = "a"\nkind = "openai"', ["needs a url"]),
+        ('[[backends]]\nname = "a"\nkind = "vllm"\nuri = "x"', ["backends.0.uri", "url"]),
+        ("[gateway\nport = 1", ["no valid TOML"]),
+    ],
+)
+def test_a_wrong_setting_names_key_value_and_what_is_allowed(
+    content: str, complaints: list[str]
+) -> None:
+    _write(content)
+
+    with pytest.raises(SettingsError) as raised:
+        load_settings()
+    for complaint in complaints:
+        assert complaint in str(raised.value)
+
+
+def test_a_secret_is_not_repeated_in_a_complaint() -> None:
+    _write('[[backends]]\nname = "a"\nkind = "vllm"\napi_key = ["sk-very-secret"]')
+
+    with pytest.raises(SettingsError) as raised:
+        load_settings()
+    assert "api_key" in str(raised.value)
+    assert "sk-very-secret" not in str(raised.value)
+
+
+def test_a_missing_config_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_CONFIG", "elsewhere.toml")
+
+    with pytest.raises(SettingsError, match=r"elsewhere\.toml"):
+        load_settings()
+
+
+def test_database_url_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me:secret@db:6000/platform")
+
+    settings = load_settings()
+
+    assert settings.sqlalchemy_url == "postgresql+psycopg://me:secret@db:6000/platform"
+    assert settings.dagster_database_url == "postgresql://me:secret@db:6000/dagster"
