@@ -2,7 +2,7 @@
 
 import codecs
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from bs4 import BeautifulSoup
 from bs4.dammit import EncodingDetector
@@ -24,6 +24,13 @@ _CHROME_CLASSES = frozenset(
      "related", "navheader", "navfooter", "breadcrumb", "breadcrumbs", "skip-link"}
 )  # fmt: skip
 _TABLE_OF_CONTENTS_CLASSES = frozenset({"toc", "contents", "table-of-contents"})
+_MAIN_CONTENT: tuple[Callable[[Tag], bool], ...] = (
+    lambda tag: tag.name == "main",
+    lambda tag: tag.get("role") == "main",
+    lambda tag: tag.name == "article",
+    lambda tag: tag.name == "div" and "body" in _classes(tag),
+    lambda tag: tag.get("id") == "content",
+)
 _CONTENT_ASIDES = frozenset({"admonition", "footnote", "footnote-list", "sidebar", "topic"})
 _ADMONITIONS = frozenset({"admonition", "caution", "danger", "important", "note", "tip", "warning"})
 
@@ -35,6 +42,7 @@ _CONTAINERS = frozenset(
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _INLINE_CODE = frozenset({"code", "kbd", "samp", "tt"})
 _STRUCTURED = ["pre", "table", "h1", "h2", "h3", "h4", "h5", "h6", "dl", "blockquote"]
+_BLOCKS = _CONTAINERS | {*_STRUCTURED, "ul", "ol"}
 _LANGUAGE_CLASS = re.compile(r"(?:language|lang|highlight|brush:)-?(?P<name>[A-Za-z0-9+#_.]+)")
 _NO_LANGUAGE = frozenset({"default", "none", "notranslate", "text", "plain", "source"})
 _DEEPEST_NESTING = 150
@@ -116,14 +124,9 @@ def _is_table_of_contents(tag: Tag) -> bool:
 
 
 def _find_main_content(soup: BeautifulSoup) -> Tag:
-    candidates = (
-        soup.find_all("main"),
-        soup.find_all(True, {"role": "main"}),
-        soup.find_all("article"),
-        soup.find_all("div", class_="body"),
-        soup.find_all(True, {"id": "content"}),
-    )
-    for found in candidates:
+    for is_main in _MAIN_CONTENT:
+        found = soup.find_all(is_main)
+        # Several are a list of articles: then all of the page is content.
         if len(found) == 1 and found[0].get_text(strip=True):
             return found[0]
     return soup
@@ -234,7 +237,8 @@ def _is_admonition_title(heading: Tag) -> bool:
 
 
 def _holds_blocks(tag: Tag) -> bool:
-    return tag.find([*_CONTAINERS, *_STRUCTURED, "ul", "ol"]) is not None
+    # `Tag.find` would build a filter for every element of the page.
+    return any(isinstance(inner, Tag) and inner.name in _BLOCKS for inner in tag.descendants)
 
 
 def _inline_text(tag: Tag) -> str:
