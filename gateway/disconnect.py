@@ -6,7 +6,7 @@ from typing import Self
 
 from starlette.types import Receive
 
-_PATIENCE_SECONDS = 0.02
+_PATIENCE_SECONDS = 0.05
 
 
 class ClientDisconnected(Exception):

@@ -175,6 +175,8 @@ class EventPublisher:
             connect_timeout=2,
             ping_interval=10,
             max_outstanding_pings=2,
+            # Subjects are the taxonomy, replies our own inbox: nothing of a client is in them.
+            skip_subject_validation=True,
             error_cb=self._on_error,
             disconnected_cb=self._on_disconnect,
             reconnected_cb=self._on_connect,
