@@ -29,8 +29,10 @@ def definitions() -> Definitions:
 class Orchestrator:
     """Dagster's daemon and run launcher for a test, on real servers."""
 
-    def __init__(self, *, database_url: str, nats_url: str) -> None:
-        self.instance = DagsterInstance.ephemeral()
+    def __init__(
+        self, *, database_url: str, nats_url: str, instance: DagsterInstance | None = None
+    ) -> None:
+        self.instance = instance or DagsterInstance.ephemeral()
         self.resources = {
             "jetstream": JetStreamResource(url=nats_url),
             "postgres": PostgresResource(url=database_url),

@@ -1,0 +1,1 @@
+"""Measures the platform against bare floors, on real servers: `python -m benchmarks`."""

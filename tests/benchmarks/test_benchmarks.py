@@ -1,0 +1,64 @@
+"""Runs each benchmark with tiny sizes; a timing is never asserted."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from benchmarks.load_tools import has_load_tools
+
+_ROOT = Path(__file__).parents[2]
+_ROW_KEYS = ["name", "value", "unit", "against", "ratio", "machine"]
+_MACHINE_KEYS = {"cpu_model", "core_count", "memory_gib", "kernel", "python_version"}
+
+
+def run_quickly(name: str, folder: Path) -> dict[str, dict[str, Any]]:
+    """Run one benchmark as `make bench` does; return its rows by the start of their names."""
+    file = folder / "results.json"
+    result = subprocess.run(
+        [sys.executable, "-m", "benchmarks", name, "--quick", "--results", str(file)],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    rows: list[dict[str, Any]] = msgspec.json.decode(file.read_bytes())
+    for row in rows:
+        assert list(row) == _ROW_KEYS
+        assert set(row["against"]) == {"name", "value"}
+        assert set(row["machine"]) == _MACHINE_KEYS
+        if row["against"]["value"]:
+            assert row["ratio"] == pytest.approx(
+                row["value"] / row["against"]["value"], rel=1e-3, abs=1e-3
+            )
+    return {row["name"]: row for row in rows}
+
+
+@pytest.mark.skipif(not has_load_tools(), reason="nginx or wrk is not installed")
+def test_gateway_benchmark_accounts_for_every_event(tmp_path: Path) -> None:
+    rows = run_quickly("gateway", tmp_path)
+
+    assert rows["gateway: pass-through chat completions, publishing on"]["value"] > 0
+    assert rows["gateway: failed requests"]["value"] == 0
+    assert rows["gateway: events that wait after the load"]["value"] == 0
+    stored = rows["gateway: messages in the streams"]
+    assert stored["value"] == stored["against"]["value"] > 0
+    shipped = rows["gateway: events that the broker acknowledged"]
+    dropped = sum(
+        rows[f"gateway: {kind} events dropped"]["value"] for kind in ("pipeline", "telemetry")
+    )
+    assert shipped["value"] + dropped >= shipped["against"]["value"]
+
+
+def test_drain_benchmark_persists_every_event_once(tmp_path: Path) -> None:
+    rows = run_quickly("drain", tmp_path)
+
+    kept = rows["drain: rows after the run"]
+    assert kept["value"] == 300
+    assert kept["ratio"] == 1.0
+    assert rows["drain: one run's batch of 300 (read, COPY, commit, acknowledge)"]["value"] > 0
