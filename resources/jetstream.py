@@ -35,8 +35,11 @@ class JetStreamResource(ConfigurableResource):  # type: ignore[type-arg]
             name="dagster",
             inbox_prefix=INBOX_PREFIX,
             connect_timeout=self.connect_timeout_seconds,
-            # Who waits for a batch is better told at once than after sixty attempts.
+            # Who waits for a batch is better told at once than after sixty attempts, which the
+            # client makes at its start whatever `allow_reconnect` says.
             allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0.2,
         )
         try:
             yield client

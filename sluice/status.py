@@ -53,19 +53,28 @@ async def _check(probe: Probe) -> PartHealth:
 
 def _nats_probe(url: str) -> Probe:
     async def probe() -> None:
+        seen: list[Exception] = []
+
+        async def note(error: Exception) -> None:
+            seen.append(error)
+
         try:
             connection = await nats.connect(
-                url, connect_timeout=3, allow_reconnect=False, error_cb=_ignore
+                url,
+                connect_timeout=2,
+                allow_reconnect=False,
+                # Without this the client tries for two minutes before it raises.
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0.2,
+                error_cb=note,
             )
             await connection.close()
         except (nats.errors.Error, OSError, TimeoutError) as error:
-            raise NotReady(str(error) or type(error).__name__) from error
+            # What is raised says that there are no servers; what was noted says why.
+            reason = seen[-1] if seen else error
+            raise NotReady(str(reason) or type(reason).__name__) from error
 
     return probe
-
-
-async def _ignore(_error: Exception) -> None:
-    """The exception is raised to us as well; nats-py would print it besides."""
 
 
 def _daemon_probe(dagster_url: str) -> Probe:

@@ -33,7 +33,14 @@ async def apply_streams(
     Raises:
         nats.errors.Error: the server cannot be reached, has no JetStream or refuses.
     """
-    connection = await nats.connect(nats_url, connect_timeout=5, allow_reconnect=False)
+    connection = await nats.connect(
+        nats_url,
+        connect_timeout=5,
+        allow_reconnect=False,
+        # Without this the client tries for two minutes before it says that nobody is there.
+        max_reconnect_attempts=1,
+        reconnect_time_wait=0.2,
+    )
     try:
         jetstream = connection.jetstream()
         applied = [
