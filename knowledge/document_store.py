@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID, uuid5
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from contracts.tables import document_chunks, documents
@@ -70,6 +70,15 @@ def remove_documents(connection: Connection, *, collection: str, sources: Sequen
         delete(documents).where(documents.c.document_id == func.any(document_ids))
     )
     return result.rowcount
+
+
+def refresh_statistics(connection: Connection) -> None:
+    """Have PostgreSQL count anew which words are common among the chunks.
+
+    The search weighs words by it. PostgreSQL does this by itself a minute or so after many rows
+    have changed; call it after an ingest so that the very next question is answered well.
+    """
+    connection.execute(text(f"ANALYZE {document_chunks.name}"))
 
 
 def make_document_id(collection: str, source: str) -> UUID:

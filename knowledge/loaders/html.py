@@ -144,6 +144,7 @@ class _BlockReader:
     def __init__(self) -> None:
         self._blocks: list[Block] = []
         self._inline: list[str] = []
+        self._terms: list[str] = []
 
     def read(self, element: Tag, depth: int = 0) -> None:
         for child in element.children:
@@ -154,6 +155,7 @@ class _BlockReader:
 
     def finish(self) -> list[Block]:
         self._end_paragraph()
+        self._end_terms()
         return self._blocks
 
     def _read_tag(self, tag: Tag, depth: int) -> None:
@@ -171,10 +173,15 @@ class _BlockReader:
             self._read_list(tag, depth)
         elif tag.name == "hr":
             self._end_paragraph()
+        elif tag.name == "dt" and not _holds_blocks(tag):
+            self._end_paragraph()
+            self._terms.append(collapse_spaces(clean_text(_inline_text(tag))))
         elif tag.name in _CONTAINERS:
             self._end_paragraph()
             self.read(tag, depth + 1)
             self._end_paragraph()
+            if tag.name == "dl":
+                self._end_terms()
         elif _holds_blocks(tag):
             self.read(tag, depth + 1)
         else:
@@ -208,12 +215,22 @@ class _BlockReader:
 
     def _add(self, block: Block) -> None:
         self._end_paragraph()
+        self._end_terms()
         if block.text.strip():
             self._blocks.append(block)
 
     def _end_paragraph(self) -> None:
         text = collapse_spaces(clean_text("".join(self._inline)))
         self._inline.clear()
+        if text:
+            # A term or signature and what is said of it must not end in two chunks.
+            text = "\n".join((*filter(None, self._terms), text))
+            self._terms.clear()
+            self._blocks.append(Block("paragraph", text))
+
+    def _end_terms(self) -> None:
+        text = "\n".join(filter(None, self._terms))
+        self._terms.clear()
         if text:
             self._blocks.append(Block("paragraph", text))
 

@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from knowledge.chunking import chunk_document
-from knowledge.document_store import store_document
+from knowledge.document_store import refresh_statistics, store_document
 from knowledge.documents import Document, find_documents, load_document
 from knowledge.ports import PassageIndex, SearchUnavailable
 from knowledge.text_search import PostgresTextIndex
@@ -175,7 +175,7 @@ async def test_common_words_are_weighed_by_the_statistics(
     )
     _ingest(sqlalchemy_url, pages)
     async with engine.begin() as connection:
-        await connection.execute(text("ANALYZE document_chunks"))
+        await connection.run_sync(refresh_statistics)
 
     found = await index.search("water spillway hydrology", top_k=4)
 

@@ -27,8 +27,7 @@ def test_a_sphinx_page_is_its_main_content() -> None:
     assert content.blocks == (
         Block("heading", "heapq — Heap queue", level=1),
         Block("paragraph", "Implements a heap: `heap[0]`."),
-        Block("paragraph", "heapq.heappush(heap, item)"),
-        Block("paragraph", "Push it."),
+        Block("paragraph", "heapq.heappush(heap, item)\nPush it."),
         Block("code", "x = 1\nif x:\n    print(x)", language="python3"),
     )
 
@@ -44,6 +43,22 @@ def test_a_docbook_page_loses_its_tables_of_navigation_and_contents() -> None:
         Block("paragraph", "Note"),
         Block("paragraph", "Mind this."),
         Block("paragraph", "Text."),
+    )
+
+
+def test_terms_stay_with_their_definitions() -> None:
+    content = read_html(
+        "<dl><dt>gate</dt><dt>door</dt><dd><p>Opens.</p><p>Closes.</p></dd>"
+        "<dt>code</dt><dd><pre>x</pre></dd><dt>last</dt></dl><p>After.</p><dl><dt>end</dt></dl>"
+    )
+    assert content.blocks == (
+        Block("paragraph", "gate\ndoor\nOpens."),
+        Block("paragraph", "Closes."),
+        Block("paragraph", "code"),
+        Block("code", "x"),
+        Block("paragraph", "last"),
+        Block("paragraph", "After."),
+        Block("paragraph", "end"),
     )
 
 
