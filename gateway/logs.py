@@ -36,7 +36,10 @@ def _render_plain_line(_logger: WrappedLogger, _method: str, event: EventDict) -
     timestamp, level = event.pop("timestamp", ""), event.pop("level", "")
     message, exception = event.pop("event", ""), event.pop("exception", None)
     fields = " ".join([f"{key}={value}" for key, value in event.items() if value is not None])
-    line = f"{timestamp} {level:<8} {message} {fields}".replace("\n", "\\n").rstrip()
+    line = f"{timestamp} {level:<8} {message} {fields}".rstrip()
+    if not line.isprintable():
+        # A client's path may hold line feeds and terminal escapes.
+        line = line.encode("unicode_escape").decode("ascii")
     return line if exception is None else f"{line}\n{exception}"
 
 

@@ -109,11 +109,12 @@ class PublishQueue:
 
         `sent_before` limits that to events shipped before this monotonic moment.
         """
-        overdue = [
-            event
-            for event in self._in_flight.values()
-            if sent_before is None or event.sent_at < sent_before
-        ]
+        overdue = []
+        for event in self._in_flight.values():
+            # They stand in the order of shipment.
+            if sent_before is not None and event.sent_at >= sent_before:
+                break
+            overdue.append(event)
         for event in sorted(overdue, key=lambda event: event.sequence, reverse=True):
             del self._in_flight[event.sequence]
             if event.is_telemetry:

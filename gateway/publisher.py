@@ -7,14 +7,13 @@ from typing import Any
 
 import msgspec
 import structlog
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
 
 from contracts.events import Event, encode_event
 from contracts.headers import CORRELATION_ID, NATS_MESSAGE_ID, TRACEPARENT
 from contracts.subjects import Subject
+from gateway.acknowledged_client import AcknowledgedClient
 from gateway.publish_queue import OutgoingEvent, PublishQueue
 
 INBOX_PREFIX = "_INBOX_gateway"
@@ -59,7 +58,7 @@ class EventPublisher:
         self._url = url
         self._queue = PublishQueue(max_events=max_events, max_bytes=max_bytes)
         self._next_sequence = 0
-        self._client: Client | None = None
+        self._client: AcknowledgedClient | None = None
         self._reply_prefix = ""
         self._wakeup = asyncio.Event()
         self._is_idle = asyncio.Event()
@@ -159,12 +158,15 @@ class EventPublisher:
                 await self._ship()
             except (NatsError, OSError, TimeoutError) as error:
                 self._note_error(error)
+            except Exception:  # noqa: BLE001 - logged with its traceback
+                # Without this task no event would ever be shipped again.
+                _log.exception("publishing failed", waiting=len(self._queue))
             await self._disconnect()
             self._queue.take_back()
             await asyncio.sleep(_BACKOFF_SECONDS)
 
     async def _connect(self) -> None:
-        self._client = client = Client()
+        self._client = client = AcknowledgedClient()
         await client.connect(
             self._url,
             name="sluice-gateway",
@@ -181,9 +183,7 @@ class EventPublisher:
             disconnected_cb=self._on_disconnect,
             reconnected_cb=self._on_connect,
         )
-        inbox = client.new_inbox()
-        self._reply_prefix = f"{inbox}."
-        await client.subscribe(f"{inbox}.*", cb=self._on_ack)
+        self._reply_prefix = await client.open_ack_inbox(self._on_ack)
         await self._on_connect()
 
     async def _disconnect(self) -> None:
@@ -240,7 +240,7 @@ class EventPublisher:
         except TimeoutError:
             return
 
-    async def _send(self, client: Client, event: OutgoingEvent) -> None:
+    async def _send(self, client: AcknowledgedClient, event: OutgoingEvent) -> None:
         try:
             await client.publish(
                 event.subject,
@@ -253,16 +253,19 @@ class EventPublisher:
             self._count_drop(event, "too_large")
             self._note_progress()
 
-    async def _on_ack(self, message: Msg) -> None:
-        sequence = int(message.subject.rpartition(".")[2])
-        if message.headers is None and b'"error"' not in message.data:
+    def _on_ack(self, sequence: int, body: bytes, has_headers: bool) -> None:
+        if not has_headers and b'"error"' not in body:
             self._settle_shipped(sequence)
             return
-        if message.headers is not None:
+        if has_headers:
             # 503: no stream listens to this subject, or JetStream is not up yet.
             self._ship_again_later("no stream takes the subject")
             return
-        ack = _ack_decoder.decode(message.data)
+        try:
+            ack = _ack_decoder.decode(body)
+        except msgspec.DecodeError:
+            self._ship_again_later("the acknowledgement is not readable")
+            return
         if ack.error is None:
             self._settle_shipped(sequence)
         elif ack.error.err_code == _MESSAGE_TOO_LARGE:

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import structlog
 import uvicorn
+from sqlalchemy.exc import ArgumentError
 
 from contracts.settings import Settings, SettingsError, load_settings
 from gateway.app import create_app, split_grace
@@ -36,14 +37,20 @@ def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM, then end running calls and ship their events.
 
     Raises:
-        CannotStart: the host is not loopback, the port is taken, or the fast HTTP server
-            parts are not installed.
+        CannotStart: the host is not loopback, the port is taken, the database's URL is none,
+            or the fast HTTP server parts are not installed.
     """
     require_fast_server()
     require_loopback(settings.gateway.host)
     listener = open_listener(settings.gateway.host, settings.gateway.port)
     configure_logging(settings.gateway.log_format)
-    server = uvicorn.Server(server_config(settings))
+    try:
+        server = uvicorn.Server(server_config(settings))
+    except ArgumentError as error:
+        listener.close()
+        raise CannotStart(
+            "postgres.url is no PostgreSQL URL; allowed: postgresql://user:password@host:port/name"
+        ) from error
     host, port = listener.getsockname()[:2]
     _log.info("gateway listening", url=f"http://{_in_url(host)}:{port}")
     relax_garbage_collection()

@@ -139,7 +139,6 @@ class AnswerAccumulator:
             finish_reason=self._finish_reason,
             tool_calls=calls,
             usage=self._usage,
-            error=self._error,
         )
 
     def _message(self, calls: list[FunctionCall]) -> dict[str, Any] | None:

@@ -25,5 +25,3 @@ class Answer:
     finish_reason: str | None = None
     tool_calls: list[FunctionCall] = field(default_factory=list)
     usage: TokenUsage = field(default_factory=TokenUsage)
-    error: str | None = None
-    """What the backend said went wrong in mid-stream."""

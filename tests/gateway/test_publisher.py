@@ -10,12 +10,14 @@ from pathlib import Path
 import aiohttp
 import nats
 import pytest
+from nats.aio.client import Client
 
 from contracts.events import new_event
 from contracts.payloads import ChatTelemetry, TokenUsage, ToolCall
 from contracts.settings import PipelineSettings
 from contracts.streams import PIPELINE
 from contracts.subjects import PipelineSubject, TelemetrySubject
+from gateway.acknowledged_client import AcknowledgedClient
 from gateway.publisher import EventPublisher
 from sluice.servers.nats import EmbeddedNats
 from sluice.streams import apply_streams
@@ -83,6 +85,33 @@ async def test_many_events_arrive_once_and_in_order(nats_server: EmbeddedNats) -
     assert numbers == list(range(3000))
 
 
+async def test_acknowledgements_are_read_by_the_ordinary_callback_too(
+    nats_server: EmbeddedNats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AcknowledgedClient, "_process_msg", Client._process_msg)
+    publisher = new_publisher(nats_server.url("gateway"))
+    publisher.start()
+    for number in range(20):
+        publish_call(publisher, number)
+    assert await publisher.stop(5) == 0
+    assert publisher.shipped.total() == 20
+
+
+async def test_an_event_shipped_twice_is_one_message(nats_server: EmbeddedNats) -> None:
+    publisher = new_publisher(nats_server.url("gateway"))
+    publisher.start()
+    await _until(lambda: publisher.is_connected)
+    publisher._settle_shipped = lambda _sequence: None  # type: ignore[method-assign]
+    publish_call(publisher, 0)
+    await _until(lambda: publisher._queue.in_flight_count == 1)
+    await asyncio.sleep(0.2)
+    del publisher._settle_shipped
+    publisher._queue.take_back()
+    publisher._wakeup.set()
+    assert await publisher.stop(5) == 0
+    assert await read_call_numbers(nats_server.url("admin")) == [0]
+
+
 async def test_broker_that_comes_late_and_restarts(
     nats_server: EmbeddedNats, pipeline_settings: PipelineSettings, tmp_path: Path
 ) -> None:
@@ -141,7 +170,7 @@ async def _publish_slowly(publisher: EventPublisher, start: int, stop: int) -> N
 
 async def _until(condition: Callable[[], bool], timeout_seconds: float = 15) -> None:
     async with asyncio.timeout(timeout_seconds):
-        while not condition():  # noqa: ASYNC110 - counters change without an event
+        while not condition():
             await asyncio.sleep(0.02)
 
 

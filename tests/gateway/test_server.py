@@ -98,6 +98,15 @@ def test_wrong_settings_stop_the_start(tmp_path: Path) -> None:
     assert "gateway.port" in finished.stderr
 
 
+def test_a_database_url_that_is_none_stops_the_start(tmp_path: Path) -> None:
+    finished = run_until_exit(
+        tmp_path, SLUICE_GATEWAY_PORT=str(free_port()), SLUICE_POSTGRES_URL="pw-secret nonsense"
+    )
+    assert finished.returncode == 1
+    assert "postgres.url" in finished.stderr
+    assert "secret" not in finished.stderr
+
+
 async def test_missing_parts_of_the_fast_server_are_named(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['httptools'] = None\n")
     finished = run_until_exit(tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
@@ -171,7 +180,10 @@ async def test_console_lines(
         await wait_until_alive(client, url)
         async with client.get(f"{url}/v1/models", headers={"X-Request-ID": "a b"}) as response:
             assert response.status == 200
+        async with client.get(f"{url}/a%0Ab%1B[31m") as response:
+            assert response.status == 404
         text = log.read_text()
+    assert "path=/a\\nb\\x1b[31m" in text
     assert "info     request method=GET path=/v1/models status=200" in text
     assert "correlation_id=a b" in text
 
