@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from contracts.subjects import Subject, TelemetrySubject
 
 _OVERHEAD_BYTES = 512
-"""What an event takes besides its body: headers, IDs, the queue's own objects."""
+"""What an event takes besides its body: headers and the queue's own objects."""
 
 
 @dataclass(slots=True, eq=False)
@@ -19,7 +19,7 @@ class OutgoingEvent:
     subject: Subject
     correlation_id: str
     body: bytes
-    headers: dict[str, str]
+    headers: bytes
     sent_at: float = 0.0
     """Monotonic seconds of the last shipment."""
 

@@ -8,12 +8,11 @@ from typing import Any
 import msgspec
 import structlog
 from nats.errors import Error as NatsError
-from nats.errors import MaxPayloadError
 
 from contracts.events import Event, encode_event
 from contracts.headers import CORRELATION_ID, NATS_MESSAGE_ID, TRACEPARENT
 from contracts.subjects import Subject
-from gateway.acknowledged_client import AcknowledgedClient
+from gateway.acknowledged_client import AcknowledgedClient, encode_headers, encode_publish
 from gateway.publish_queue import OutgoingEvent, PublishQueue
 
 INBOX_PREFIX = "_INBOX_gateway"
@@ -59,7 +58,7 @@ class EventPublisher:
         self._queue = PublishQueue(max_events=max_events, max_bytes=max_bytes)
         self._next_sequence = 0
         self._client: AcknowledgedClient | None = None
-        self._reply_prefix = ""
+        self._reply_prefix = b""
         self._wakeup = asyncio.Event()
         self._is_idle = asyncio.Event()
         self._is_idle.set()
@@ -97,15 +96,18 @@ class EventPublisher:
 
     def publish(self, subject: Subject, event: Event[Any]) -> bool:
         """Queue `event`; return False if it was dropped because the queue is full."""
-        headers = {NATS_MESSAGE_ID: event.event_id, CORRELATION_ID: event.correlation_id}
+        headers = [
+            (NATS_MESSAGE_ID, event.event_id),
+            (CORRELATION_ID, event.correlation_id),
+        ]
         if event.traceparent is not None:
-            headers[TRACEPARENT] = event.traceparent
+            headers.append((TRACEPARENT, event.traceparent))
         outgoing = OutgoingEvent(
             sequence=self._next_sequence,
             subject=subject,
             correlation_id=event.correlation_id,
             body=encode_event(event),
-            headers=headers,
+            headers=encode_headers(headers),
         )
         self._next_sequence += 1
         is_queued, displaced = self._queue.add(outgoing)
@@ -177,8 +179,6 @@ class EventPublisher:
             connect_timeout=2,
             ping_interval=10,
             max_outstanding_pings=2,
-            # Subjects are the taxonomy, replies our own inbox: nothing of a client is in them.
-            skip_subject_validation=True,
             error_cb=self._on_error,
             disconnected_cb=self._on_disconnect,
             reconnected_cb=self._on_connect,
@@ -205,13 +205,18 @@ class EventPublisher:
             await asyncio.sleep(_GATHERING_SECONDS)
             now = monotonic()
             self._queue.take_back(sent_before=now - _ACK_TIMEOUT_SECONDS)
-            for _ in range(_BURST_EVENTS):
-                if not self._may_ship(now):
-                    break
+            commands: list[bytes] = []
+            while len(commands) < _BURST_EVENTS and self._may_ship(now):
                 event = self._queue.ship_next(now)
                 if event is None:
                     break
-                await self._send(client, event)
+                if len(event.headers) + len(event.body) > client.max_payload:
+                    self._give_up(event.sequence, "too_large")
+                    continue
+                reply = self._reply_prefix + str(event.sequence).encode()
+                commands.append(encode_publish(event.subject, reply, event.headers, event.body))
+            if commands:
+                await client.send_publishes(commands)
 
     def _may_ship(self, now: float) -> bool:
         return (
@@ -240,19 +245,6 @@ class EventPublisher:
         except TimeoutError:
             return
 
-    async def _send(self, client: AcknowledgedClient, event: OutgoingEvent) -> None:
-        try:
-            await client.publish(
-                event.subject,
-                event.body,
-                reply=self._reply_prefix + str(event.sequence),
-                headers=event.headers,
-            )
-        except MaxPayloadError:
-            self._queue.settle(event.sequence)
-            self._count_drop(event, "too_large")
-            self._note_progress()
-
     def _on_ack(self, sequence: int, body: bytes, has_headers: bool) -> None:
         if not has_headers and b'"error"' not in body:
             self._settle_shipped(sequence)
@@ -269,10 +261,7 @@ class EventPublisher:
         if ack.error is None:
             self._settle_shipped(sequence)
         elif ack.error.err_code == _MESSAGE_TOO_LARGE:
-            event = self._queue.settle(sequence)
-            if event is not None:
-                self._count_drop(event, "too_large")
-                self._note_progress()
+            self._give_up(sequence, "too_large")
         else:
             self._ship_again_later(ack.error.description)
 
@@ -280,6 +269,12 @@ class EventPublisher:
         event = self._queue.settle(sequence)
         if event is not None:
             self.shipped[event.subject] += 1
+            self._note_progress()
+
+    def _give_up(self, sequence: int, reason: str) -> None:
+        event = self._queue.settle(sequence)
+        if event is not None:
+            self._count_drop(event, reason)
             self._note_progress()
 
     def _note_progress(self) -> None:
