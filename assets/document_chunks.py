@@ -140,7 +140,7 @@ def _ingest(
 ) -> Iterator[None]:
     """Store one file after another, noting each in `outcome`, and pause after each."""
     from knowledge.chunking import chunk_document
-    from knowledge.document_store import store_document
+    from knowledge.document_store import refresh_statistics, store_document
     from knowledge.documents import UnreadableDocument, load_document
 
     with postgres.connect() as connection:
@@ -159,6 +159,8 @@ def _ingest(
                 outcome.outcomes[result.outcome] += 1
                 outcome.chunk_count += result.chunk_count
             yield
+        with connection.begin():
+            refresh_statistics(connection)
 
 
 def _progress(outcome: IngestOutcome, total: int) -> AssetObservation:
