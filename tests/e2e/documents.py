@@ -1,6 +1,7 @@
 """A small folder of documents in every format that `sluice ingest` reads."""
 
 from pathlib import Path
+from typing import Any
 
 from reportlab.lib.pdfencrypt import StandardEncryption
 from reportlab.pdfgen.canvas import Canvas
@@ -28,7 +29,7 @@ def write_documents(folder: Path) -> Path:
 
 
 def _write_pdf(file: Path, text: str, *, encryption: StandardEncryption | None = None) -> None:
-    canvas = Canvas(str(file), encrypt=encryption)
+    canvas: Any = Canvas(str(file), encrypt=encryption)  # type: ignore[no-untyped-call]
     canvas.setTitle(file.stem)
     canvas.drawString(72, 720, text)
     canvas.save()
