@@ -10,7 +10,7 @@ from benchmarks.environment import only_these_settings
 from benchmarks.figures import Figure
 from benchmarks.fixed_upstream import fixed_upstream_process
 from benchmarks.floor import floor_process
-from benchmarks.gateway_requests import RequestPlan, measure_requests, request_body
+from benchmarks.gateway_requests import RequestPlan, Target, measure_requests, request_body
 from benchmarks.gateway_streaming import StreamPlan, measure_streaming
 from benchmarks.load_tools import find_load_tools
 from benchmarks.paced_upstream import paced_upstream_process
@@ -38,20 +38,22 @@ def run_gateway_benchmark(
     with ExitStack() as stack:
         configuration = backend_configuration(urls["fixed"], urls["paced"])
         stack.enter_context(only_these_settings(folder, {}, configuration=configuration))
-        for spec in (
-            fixed_upstream_process(tools, folder / "nginx", ports["fixed"]),
-            paced_upstream_process(ports["paced"]),
-            floor_process(ports["floor"], urls["fixed"]),
-            floor_process(ports["paced floor"], urls["paced"]),
-        ):
-            stack.enter_context(running(spec, log=folder / f"{spec.name}.log"))
+        processes = {
+            name: stack.enter_context(running(spec, log=folder / f"{name}.log"))
+            for name, spec in {
+                "fixed": fixed_upstream_process(tools, folder / "nginx", ports["fixed"]),
+                "paced": paced_upstream_process(ports["paced"]),
+                "floor": floor_process(ports["floor"], urls["fixed"]),
+                "paced floor": floor_process(ports["paced floor"], urls["paced"]),
+            }.items()
+        }
         servers = stack.enter_context(running_platform_servers(folder))
         gateway = stack.enter_context(running_gateway(folder, servers))
         figures = measure_requests(
             RequestPlan(1, 1, 1) if is_quick else RequestPlan(3, 8, 4),
             WrkLoad.of_request(tools.wrk, folder / "request.lua", request_body()),
             gateway=gateway,
-            floor_url=f"{urls['floor']}{_CHAT}",
+            floor=Target("floor", f"{urls['floor']}{_CHAT}", processes["floor"].pid),
             servers=servers,
             say=say,
         )

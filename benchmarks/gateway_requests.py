@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 
 import msgspec
+import psutil
 
 from benchmarks.figures import Figure, Reference, require
 from benchmarks.fixed_upstream import MODEL
@@ -53,6 +54,29 @@ class RequestPlan:
     round_count: int
 
 
+@dataclass(frozen=True)
+class Target:
+    """A server that is loaded."""
+
+    name: str
+    url: str
+    process_id: int
+
+
+@dataclass(frozen=True)
+class TargetRound:
+    """One round of load on one target."""
+
+    load: LoadResult
+    processor_seconds: float
+    """Of the target's process, until it had nothing more to do."""
+
+    @property
+    def processor_milliseconds(self) -> float:
+        """Processor time of one request. Other load on the machine hardly changes it."""
+        return self.processor_seconds * 1000 / self.load.request_count
+
+
 def request_body() -> bytes:
     """Return the body of the chat request that is sent over and over."""
     return msgspec.json.encode(_REQUEST)
@@ -63,7 +87,7 @@ def measure_requests(
     load: WrkLoad,
     *,
     gateway: RunningGateway,
-    floor_url: str,
+    floor: Target,
     servers: PlatformServers,
     say: Callable[[str], None],
 ) -> list[Figure]:
@@ -73,33 +97,36 @@ def measure_requests(
         InvariantBroken: a request failed, or an event is neither in a stream nor counted as
             dropped.
     """
-    rounds = {floor_url: list[LoadResult](), gateway.chat_url: list[LoadResult]()}
+    tested = Target("gateway", gateway.chat_url, gateway.process_id)
     all_gateway_rounds = []
     most_waiting = 0
     shipping_seconds = []
+    kept: dict[Target, list[TargetRound]] = {floor: [], tested: []}
     for number in range(plan.round_count + 1):
         is_warm_up = number == 0
-        for url, results in rounds.items():
-            result = load.run(url, plan.warm_up_seconds if is_warm_up else plan.round_seconds)
-            name = "floor" if url == floor_url else "gateway"
-            say(
-                f"{name}: {result.requests_per_second:,.0f} requests/s,"
-                f" p99 {result.p99_milliseconds:.1f} ms" + (" (warm-up)" if is_warm_up else "")
-            )
-            require(result.failed_count == 0, f"{result.failed_count} requests failed at {url}")
-            if not is_warm_up:
-                results.append(result)
-            if url == gateway.chat_url:
+        for target, rounds in kept.items():
+            processor_seconds = _processor_seconds(target)
+            seconds = plan.warm_up_seconds if is_warm_up else plan.round_seconds
+            result = load.run(target.url, seconds)
+            require(result.failed_count == 0, f"{result.failed_count} requests failed")
+            if target is tested:
                 all_gateway_rounds.append(result)
                 most_waiting = max(most_waiting, gateway.count_events().waiting)
-                seconds = gateway.wait_until_shipped(_SHIPPING_SECONDS)
+                shipping = gateway.wait_until_shipped(_SHIPPING_SECONDS)
                 if not is_warm_up:
-                    shipping_seconds.append(seconds)
+                    shipping_seconds.append(shipping)
+            processor_seconds = _processor_seconds(target) - processor_seconds
+            if not is_warm_up:
+                rounds.append(TargetRound(result, processor_seconds))
+            say(
+                f"{target.name}: {result.requests_per_second:,.0f} requests/s,"
+                f" p99 {result.p99_milliseconds:.1f} ms" + (" (warm-up)" if is_warm_up else "")
+            )
     counts = gateway.count_events()
     stored = asyncio.run(count_stream_messages(servers.nats.url("admin")))
     _require_all_accounted_for(counts, stored, all_gateway_rounds)
     return [
-        *_speed_figures(rounds[gateway.chat_url], rounds[floor_url]),
+        *_speed_figures(kept[tested], kept[floor]),
         *_event_figures(counts, stored, all_gateway_rounds),
         Figure(
             "gateway: events waiting for the broker at the end of a round, at most",
@@ -116,8 +143,8 @@ def measure_requests(
     ]
 
 
-def _speed_figures(gateway: Sequence[LoadResult], floor: Sequence[LoadResult]) -> list[Figure]:
-    def figure(name: str, unit: str, of: Callable[[LoadResult], float]) -> Figure:
+def _speed_figures(gateway: Sequence[TargetRound], floor: Sequence[TargetRound]) -> list[Figure]:
+    def figure(name: str, unit: str, of: Callable[[TargetRound], float]) -> Figure:
         reference = Reference("bare Starlette and aiohttp", median(map(of, floor)))
         return Figure(f"gateway: {name}", median(map(of, gateway)), unit, reference)
 
@@ -125,17 +152,27 @@ def _speed_figures(gateway: Sequence[LoadResult], floor: Sequence[LoadResult]) -
         figure(
             "pass-through chat completions, publishing on",
             "requests/s",
-            lambda each: each.requests_per_second,
+            lambda each: each.load.requests_per_second,
         ),
-        figure("latency p50, 32 in flight", "ms", lambda each: each.p50_milliseconds),
-        figure("latency p99, 32 in flight", "ms", lambda each: each.p99_milliseconds),
+        figure("latency p50, 32 in flight", "ms", lambda each: each.load.p50_milliseconds),
+        figure("latency p99, 32 in flight", "ms", lambda each: each.load.p99_milliseconds),
+        figure(
+            "processor time of a request, its events shipped",
+            "ms",
+            lambda each: each.processor_milliseconds,
+        ),
         Figure(
             "gateway: failed requests",
-            sum(each.failed_count for each in gateway),
+            sum(each.load.failed_count for each in gateway),
             "requests",
-            Reference("requests answered", sum(each.request_count for each in gateway)),
+            Reference("requests answered", sum(each.load.request_count for each in gateway)),
         ),
     ]
+
+
+def _processor_seconds(target: Target) -> float:
+    times = psutil.Process(target.process_id).cpu_times()
+    return times.user + times.system
 
 
 def _event_figures(

@@ -20,7 +20,7 @@ from tests.support.ports import free_port
 from tests.support.processes import running
 
 _SCRAPE_SECONDS = 10
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class RunningGateway:
     """A gateway process and where it answers."""
 
     base_url: str
+    process_id: int
 
     @property
     def chat_url(self) -> str:
@@ -93,8 +94,8 @@ def running_gateway(folder: Path, servers: PlatformServers) -> Iterator[RunningG
         **servers.settings_for("gateway", folder),
         "SLUICE_GATEWAY_PORT": str(settings.port),
     }
-    with running(gateway_process(settings, environment), log=folder / "gateway.log"):
-        yield RunningGateway(f"http://127.0.0.1:{settings.port}")
+    with running(gateway_process(settings, environment), log=folder / "gateway.log") as process:
+        yield RunningGateway(f"http://127.0.0.1:{settings.port}", process.pid)
 
 
 async def count_stream_messages(nats_url: str) -> dict[str, int]:
