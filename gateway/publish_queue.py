@@ -46,11 +46,12 @@ class PublishQueue:
         self._telemetry: deque[OutgoingEvent] = deque()
         self._telemetry_bytes = 0
         self._in_flight: dict[int, OutgoingEvent] = {}
+        self._total_events = 0
         self._total_bytes = 0
 
     def __len__(self) -> int:
         """Events waiting or in flight."""
-        return len(self._pipeline) + len(self._telemetry) + len(self._in_flight)
+        return self._total_events
 
     @property
     def size(self) -> int:
@@ -73,7 +74,9 @@ class PublishQueue:
                 return False, displaced
             while not self._has_room_for(event):
                 displaced.append(self._take_telemetry())
+                self._total_events -= 1
                 self._total_bytes -= displaced[-1].size
+        self._total_events += 1
         self._total_bytes += event.size
         if event.is_telemetry:
             self._telemetry.append(event)
@@ -101,6 +104,7 @@ class PublishQueue:
         """
         event = self._in_flight.pop(sequence, None)
         if event is not None:
+            self._total_events -= 1
             self._total_bytes -= event.size
         return event
 
@@ -135,7 +139,7 @@ class PublishQueue:
             yield self._pipeline.popleft()
         while self._telemetry:
             yield self._take_telemetry()
-        self._total_bytes = 0
+        self._total_events = self._total_bytes = 0
 
     def _take_telemetry(self) -> OutgoingEvent:
         event = self._telemetry.popleft()
@@ -143,7 +147,7 @@ class PublishQueue:
         return event
 
     def _has_room_for(self, event: OutgoingEvent, *, without_telemetry: bool = False) -> bool:
-        count, size = len(self), self._total_bytes
+        count, size = self._total_events, self._total_bytes
         if without_telemetry:
             count -= len(self._telemetry)
             size -= self._telemetry_bytes

@@ -63,6 +63,7 @@ class EventPublisher:
         self._is_idle = asyncio.Event()
         self._is_idle.set()
         self._may_ship_after = 0.0
+        self._is_window_full = False
         self._task: asyncio.Task[None] | None = None
         self._last_error = ""
         self._next_drop_log = 0.0
@@ -215,6 +216,7 @@ class EventPublisher:
                     continue
                 reply = self._reply_prefix + str(event.sequence).encode()
                 commands.append(encode_publish(event.subject, reply, event.headers, event.body))
+            self._is_window_full = self._queue.in_flight_count >= _WINDOW_EVENTS
             if commands:
                 await client.send_publishes(commands)
 
@@ -278,9 +280,10 @@ class EventPublisher:
             self._note_progress()
 
     def _note_progress(self) -> None:
-        if len(self._queue) == 0:
+        if not self._queue:
             self._is_idle.set()
-        elif self._queue.has_waiting and self._queue.in_flight_count <= _WINDOW_EVENTS // 2:
+        elif self._is_window_full and self._queue.in_flight_count <= _WINDOW_EVENTS // 2:
+            self._is_window_full = False
             self._wakeup.set()
 
     def _ship_again_later(self, reason: str) -> None:
