@@ -85,6 +85,9 @@ class Retriever:
             error = f"no result within {self.settings.timeout_seconds:g} s"
         except SearchUnavailable as failure:
             error = str(failure) or "unavailable"
+        except Exception:  # noqa: BLE001 - logged; a search never costs the request
+            error = "unexpected error"
+            _log.exception("search failed unexpectedly")
         if error is not None:
             self._metrics.count_search_failure()
             _log.warning("search failed", error=error)
@@ -93,7 +96,10 @@ class Retriever:
     async def _watch_documents(self) -> None:
         while True:
             await asyncio.sleep(_PRESENCE_INTERVAL_SECONDS)
-            await self._look_for_documents()
+            try:
+                await self._look_for_documents()
+            except Exception:  # noqa: BLE001 - logged; documents must be noticed later on
+                _log.exception("looking for documents failed unexpectedly")
 
     async def _look_for_documents(self) -> None:
         try:

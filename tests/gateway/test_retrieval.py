@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from contracts.subjects import PipelineSubject, TelemetrySubject
+from knowledge.text_search import PostgresTextIndex
 from tests.gateway.conftest import StartGateway, backend_of, chat_body
 from tests.gateway.documents import ingest
 from tests.gateway.recorded_events import wait_for_events
@@ -200,6 +201,37 @@ async def test_a_slow_search_costs_its_time_limit_and_no_more(
     await asyncio.sleep(0.1)
     async with client.post(gateway.url + CHAT, json=ask()) as response:
         assert response.headers["X-Sluice-Sources"]
+
+
+@pytest.mark.parametrize(
+    "question", ["vacation \x00 days", "vacation \u2028 '; --", "&|!():*", " "]
+)
+async def test_any_question_is_survived(
+    grounded: RunningGateway, client: aiohttp.ClientSession, question: str
+) -> None:
+    body = chat_body(messages=[{"role": "user", "content": question}])
+    async with client.post(grounded.url + CHAT, json=body) as response:
+        assert response.status == 200
+
+
+async def test_a_defect_of_the_index_does_not_fail_the_request(
+    grounded: RunningGateway,
+    upstream: ScriptedUpstream,
+    nats_url: str,
+    client: aiohttp.ClientSession,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail(*_arguments: object, **_options: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(PostgresTextIndex, "search", fail)
+    headers = {"X-Correlation-ID": "defect"}
+    async with client.post(grounded.url + CHAT, json=ask(), headers=headers) as response:
+        assert response.status == 200
+    assert upstream.requests[0].json == ask()
+    events = await wait_for_events(nats_url, "defect")
+    stages = events[PipelineSubject.FLOW_LINEAGE][0].event.payload.stages
+    assert [stage.status for stage in stages] == ["failed", "ok"]
 
 
 async def test_an_explicit_wish_without_a_database_is_answered_without_passages(
