@@ -90,6 +90,8 @@ def decode_event(subject: Subject, body: bytes) -> Event[Any]:
     """
     try:
         event = _decoders[subject].decode(body)
+    except RecursionError as error:
+        raise UndecodableEvent("the body is nested too deeply") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         # A newer version may well have another shape: name the version, not the shape.
         _refuse_unknown_version(body)

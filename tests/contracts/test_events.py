@@ -83,6 +83,16 @@ def test_a_future_version_is_named_whatever_its_shape(extra: dict[str, object]) 
         decode_event(PipelineSubject.TOOL_CALL, json.dumps(content).encode())
 
 
+def test_a_body_nested_too_deeply_is_undecodable() -> None:
+    depth = 100_000
+    content = json.loads(encode_event(chat_event(1)))
+    content["payload"]["parameters"] = {"x": "DEEP"}
+    body = json.dumps(content).replace('"DEEP"', "[" * depth + "]" * depth).encode()
+
+    with pytest.raises(UndecodableEvent, match="nested"):
+        decode_event(PipelineSubject.CHAT_PERSIST, body)
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[]", b'"text"', b"null"])
 def test_a_body_that_is_no_event_is_undecodable(body: bytes) -> None:
     with pytest.raises(UndecodableEvent):
