@@ -42,7 +42,7 @@ BENCHMARKS: dict[str, Benchmark] = {
 )
 def main(names: tuple[str, ...], quick: bool, results: Path | None) -> None:
     """Measure NAMES, or everything, against bare floors on real servers."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, log_path=False)
     chosen = names or tuple(BENCHMARKS)
     is_complete = set(chosen) == set(BENCHMARKS)
     file = results or _RESULTS / ("latest.json" if is_complete else f"{'-'.join(chosen)}.json")
