@@ -20,15 +20,12 @@ def write_documents(folder: Path) -> Path:
         f"<body><main><h1>Turbines</h1><h2>Spares</h2><p>{HTML_FACT}</p></main></body></html>"
     )
     _write_pdf(folder / "divers.pdf", PDF_FACT)
-    _write_pdf(
-        folder / "sealed.pdf",
-        "Nobody may read this.",
-        encryption=StandardEncryption("a password", canPrint=0, strength=128),
-    )
+    seal: Any = StandardEncryption("a password", strength=128)  # type: ignore[no-untyped-call]
+    _write_pdf(folder / "sealed.pdf", "Nobody may read this.", encryption=seal)
     return folder
 
 
-def _write_pdf(file: Path, text: str, *, encryption: StandardEncryption | None = None) -> None:
+def _write_pdf(file: Path, text: str, *, encryption: Any = None) -> None:
     canvas: Any = Canvas(str(file), encrypt=encryption)  # type: ignore[no-untyped-call]
     canvas.setTitle(file.stem)
     canvas.drawString(72, 720, text)
