@@ -90,7 +90,7 @@ def find_documents(paths: Sequence[Path]) -> Iterator[Path]:
     """Yield the files to read: those named, and those of known suffixes in folders named.
 
     Folders are walked in sorted order, hidden files and folders and links to folders passed
-    over. A file that is named is yielded whatever its suffix; none is yielded twice.
+    over, and Sphinx's copies of its pages' sources. A file that is named is yielded whatever its suffix; none is yielded twice.
 
     Raises:
         FileNotFoundError: a path does not exist.
@@ -108,12 +108,21 @@ def find_documents(paths: Sequence[Path]) -> Iterator[Path]:
 
 def _walk(folder: Path) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and not _is_copy_of_pages(name, files)
+        )
         for name in sorted(files):
             path = Path(parent, name)
             is_known = path.suffix.lower() in MEDIA_TYPE_OF_SUFFIX
             if is_known and not name.startswith(".") and path.is_file():
                 yield path
+
+
+def _is_copy_of_pages(folder: str, siblings: Sequence[str]) -> bool:
+    """Sphinx keeps the sources of its HTML pages beside them: each page would be in twice."""
+    return folder == "_sources" and "searchindex.js" in siblings
 
 
 def _read_bytes(path: Path) -> tuple[bytes, str]:

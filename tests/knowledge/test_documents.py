@@ -111,6 +111,18 @@ def test_what_postgresql_refuses_does_not_get_in(tmp_path: Path) -> None:
         assert "\x00" not in text
 
 
+def test_sphinx_pages_are_found_without_the_copies_of_their_sources(tmp_path: Path) -> None:
+    for name in ("html/index.html", "html/searchindex.js", "html/_sources/index.rst.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("text")
+    (tmp_path / "_sources").mkdir()
+    (tmp_path / "_sources" / "mine.txt").write_text("text")
+
+    found = [path.relative_to(tmp_path).as_posix() for path in find_documents([tmp_path])]
+
+    assert found == ["_sources/mine.txt", "html/index.html"]
+
+
 def test_folders_are_walked_in_order_without_the_hidden(tmp_path: Path) -> None:
     for name in ("b.md", "a/z.txt", "a/b.PDF", ".git/x.md", "a/.hidden.md", "a/x.py", "a/.d/y.md"):
         _write(tmp_path, name, "x")
