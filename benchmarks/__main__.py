@@ -1,5 +1,6 @@
 """Runs the benchmarks, prints their figures and writes them as JSON."""
 
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -42,6 +43,8 @@ BENCHMARKS: dict[str, Benchmark] = {
 )
 def main(names: tuple[str, ...], quick: bool, results: Path | None) -> None:
     """Measure NAMES, or everything, against bare floors on real servers."""
+    # The servers below run in sessions of their own: they end only if we end in order.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(stderr=True, log_path=False)
     chosen = names or tuple(BENCHMARKS)
     is_complete = set(chosen) == set(BENCHMARKS)
@@ -49,13 +52,15 @@ def main(names: tuple[str, ...], quick: bool, results: Path | None) -> None:
     machine = describe_machine()
     foreign_load = ForeignLoad()
     figures: list[Figure] = []
+    failures: list[str] = []
     for name in chosen:
         console.rule(name)
         with tempfile.TemporaryDirectory(prefix="sluice-benchmark-") as folder:
             try:
                 figures += BENCHMARKS[name](Path(folder), is_quick=quick, say=console.log)
             except (InvariantBroken, ToolsMissing) as error:
-                raise click.ClickException(f"{name}: {error}") from error
+                failures.append(f"{name}: {error}")
+                console.print(f"Failed: {error}", style="red")
     # Without a terminal rich assumes 80 columns, too few for the table.
     print_figures(Console(width=None if sys.stdout.isatty() else _TABLE_WIDTH), figures, machine)
     cores = foreign_load.cores()
@@ -64,6 +69,8 @@ def main(names: tuple[str, ...], quick: bool, results: Path | None) -> None:
             f"Other processes kept {cores:.1f} cores busy meanwhile; figures and ratios suffer.",
             style="yellow",
         )
+    if failures:
+        raise click.ClickException(f"nothing was written: {'; '.join(failures)}")
     write_figures(file, figures, machine)
     console.print(f"Written to {file}", highlight=False)
 
