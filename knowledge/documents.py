@@ -90,7 +90,8 @@ def find_documents(paths: Sequence[Path]) -> Iterator[Path]:
     """Yield the files to read: those named, and those of known suffixes in folders named.
 
     Folders are walked in sorted order, hidden files and folders and links to folders passed
-    over, and Sphinx's copies of its pages' sources. A file that is named is yielded whatever its suffix; none is yielded twice.
+    over, and Sphinx's copies of its pages' sources. A file that is named is yielded whatever
+    its suffix; none is yielded twice.
 
     Raises:
         FileNotFoundError: a path does not exist.
