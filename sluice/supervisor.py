@@ -37,6 +37,8 @@ class _Running:
     pump: asyncio.Task[None]
     watcher: asyncio.Task[None] | None = None
     started_at: list[float] = field(default_factory=list)
+    ended: list[tuple[asyncio.subprocess.Process, asyncio.Task[None]]] = field(default_factory=list)
+    """Earlier processes and the pumps of their output."""
 
 
 class Supervisor:
@@ -124,7 +126,7 @@ class Supervisor:
 
     async def _restart_when_it_ends(self, running: _Running) -> None:
         while True:
-            code = await running.process.wait()
+            code = await _end_of(running.process)
             if self._is_stopping:
                 return
             self._log(running.spec.name, f"ended with code {code}")
@@ -138,6 +140,7 @@ class Supervisor:
                 return
             self._log(running.spec.name, "is started again")
             fresh = await self._spawn(running.spec)
+            running.ended.append((running.process, running.pump))
             running.process, running.pump = fresh.process, fresh.pump
             running.started_at = [*recent, now]
 
@@ -151,17 +154,33 @@ class Supervisor:
             with suppress(ProcessLookupError):
                 process.send_signal(running.spec.stop_signal)
             try:
-                await asyncio.wait_for(process.wait(), running.spec.stop_seconds)
+                await asyncio.wait_for(_end_of(process), running.spec.stop_seconds)
             except TimeoutError:
                 self._log(running.spec.name, "does not stop, so it is killed")
         # The session's other processes too, such as a code location's run workers.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
+        for earlier, pump in running.ended:
+            # An open output means that its session lives, so that its number is still its own.
+            if not pump.done():
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(earlier.pid, signal.SIGKILL)
         await process.wait()
         if running.watcher is not None:
             running.watcher.cancel()
         with suppress(TimeoutError):
             await asyncio.wait_for(running.pump, 1.0)
+
+
+async def _end_of(process: asyncio.subprocess.Process) -> int:
+    """Return the exit code once the process itself has ended.
+
+    asyncio's own `wait` waits for the end of the output too, which a child that outlives the
+    process holds open: a code location's run workers do.
+    """
+    while process.returncode is None:  # noqa: ASYNC110 - asyncio has no event for it
+        await asyncio.sleep(_PROBE_INTERVAL_SECONDS)
+    return process.returncode
 
 
 def _end_with_parent() -> None:
