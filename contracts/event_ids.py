@@ -17,7 +17,7 @@ def new_event_id() -> tuple[str, datetime]:
     """
     nanoseconds = time.time_ns()
     event_id = uuid_utils.uuid7(nanoseconds=nanoseconds)
-    return str(event_id), _EPOCH + timedelta(milliseconds=nanoseconds // 1_000_000)
+    return str(event_id), datetime.fromtimestamp(nanoseconds // 1_000_000 / 1000, UTC)
 
 
 def moment_of(event_id: str) -> datetime | None:
