@@ -3,7 +3,6 @@
 import time
 
 from nats.aio.msg import Msg
-from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js import JetStreamContext
 
 _FETCH_SIZE = 10_000
@@ -25,12 +24,15 @@ async def pull_messages(
     deadline = time.monotonic() + seconds
     pulled: list[Msg] = []
     try:
+        delivered_before = await _newest_delivery(subscription)
         while len(pulled) < limit and time.monotonic() < deadline:
             wanted = min(_FETCH_SIZE, limit - len(pulled))
             try:
                 pulled += await subscription.fetch(wanted, timeout=_FETCH_SECONDS)
-            except NatsTimeoutError:
-                if await _has_given_everything(subscription, pulled):
+            except TimeoutError:
+                # nats-py raises its own or Python's, as it comes; its own is one of Python's.
+                newest = pulled[-1].metadata.sequence.consumer if pulled else delivered_before
+                if await _has_given_everything(subscription, newest):
                     break
     finally:
         await subscription.unsubscribe()
@@ -38,7 +40,7 @@ async def pull_messages(
 
 
 async def _has_given_everything(
-    subscription: JetStreamContext.PullSubscription, pulled: list[Msg]
+    subscription: JetStreamContext.PullSubscription, newest_received: int
 ) -> bool:
     """Tell an empty consumer from a broker that is slow.
 
@@ -48,5 +50,9 @@ async def _has_given_everything(
     info = await subscription.consumer_info()
     if info.num_pending:
         return False
-    delivered = info.delivered.consumer_seq if info.delivered else 0
-    return not pulled or delivered <= pulled[-1].metadata.sequence.consumer
+    return (info.delivered.consumer_seq if info.delivered else 0) <= newest_received
+
+
+async def _newest_delivery(subscription: JetStreamContext.PullSubscription) -> int:
+    info = await subscription.consumer_info()
+    return info.delivered.consumer_seq if info.delivered else 0

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC
 
 from nats.aio.msg import Msg
-from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
@@ -69,7 +68,7 @@ async def _read_range(
                 messages = await subscription.fetch(
                     min(_FETCH_SIZE, remaining), timeout=_FETCH_SECONDS
                 )
-            except NatsTimeoutError:
+            except TimeoutError:
                 return
             page = [_as_stream_message(message) for message in messages]
             newest = messages[-1].metadata
