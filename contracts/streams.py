@@ -110,6 +110,9 @@ def _stream(
         duplicate_window=600.0,
         num_replicas=replicas,
         allow_direct=True,
+        # The gateway commits many events at once (ADR-50); brokers before 2.12 know no such
+        # field, and the gateway then publishes one by one.
+        allow_atomic=True,
     )
 
 

@@ -58,10 +58,14 @@ def encode_headers(headers: Sequence[tuple[str, str]]) -> bytes:
 
 
 def encode_publish(subject: str, reply: bytes, headers: bytes, body: bytes) -> bytes:
-    """Return the protocol's HPUB command with `headers` made by `encode_headers`."""
-    return b"HPUB %b %b %d %d\r\n%b%b\r\n" % (
+    """Return the protocol's HPUB command with `headers` made by `encode_headers`.
+
+    An empty `reply` asks for no acknowledgement.
+    """
+    return b"HPUB %b %b%b%d %d\r\n%b%b\r\n" % (
         subject.encode("ascii"),
         reply,
+        b" " if reply else b"",
         len(headers),
         len(headers) + len(body),
         headers,

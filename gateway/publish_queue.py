@@ -1,7 +1,7 @@
 """The bounded queue of events that the broker has not acknowledged yet."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, KeysView
 from dataclasses import dataclass, field
 
 from contracts.subjects import Subject, TelemetrySubject
@@ -22,6 +22,8 @@ class OutgoingEvent:
     headers: bytes
     sent_at: float = 0.0
     """Monotonic seconds of the last shipment."""
+    shipments: int = 0
+    """How often it was shipped."""
 
     is_telemetry: bool = field(init=False)
     size: int = field(init=False)
@@ -94,6 +96,7 @@ class PublishQueue:
         else:
             return None
         event.sent_at = now
+        event.shipments += 1
         self._in_flight[event.sequence] = event
         return event
 
@@ -127,6 +130,10 @@ class PublishQueue:
             else:
                 self._pipeline.appendleft(event)
         return len(overdue)
+
+    def in_flight_sequences(self) -> KeysView[int]:
+        """Return the numbers of the events in flight."""
+        return self._in_flight.keys()
 
     def oldest_in_flight(self) -> OutgoingEvent | None:
         """Return the event in flight that was shipped first."""

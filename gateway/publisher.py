@@ -13,18 +13,21 @@ from contracts.events import Event, encode_event
 from contracts.headers import CORRELATION_ID, NATS_MESSAGE_ID, TRACEPARENT
 from contracts.subjects import Subject
 from gateway.acknowledged_client import AcknowledgedClient, encode_headers, encode_publish
+from gateway.publish_batches import COMMITS_IN_FLIGHT, encode_batch, split_into_shipments
 from gateway.publish_queue import OutgoingEvent, PublishQueue
 
 INBOX_PREFIX = "_INBOX_gateway"
 """The gateway's broker user may subscribe below this prefix and nowhere else."""
 
 _WINDOW_EVENTS = 1000
-_BURST_EVENTS = 128
+_BURST_EVENTS = 256
 """Shipped at one go: draining a long queue must not hold up requests."""
 _GATHERING_SECONDS = 0.002
 _ACK_TIMEOUT_SECONDS = 5.0
 _BACKOFF_SECONDS = 0.5
 _DROP_LOG_INTERVAL_SECONDS = 1.0
+_BATCH_HEADER_BYTES = 256
+_BATCHES_DISABLED = 10174
 _MESSAGE_TOO_LARGE = 10054
 """JetStream's error code where a message is over the stream's own limit."""
 
@@ -39,6 +42,8 @@ class _AckError(msgspec.Struct):
 
 class _Ack(msgspec.Struct):
     error: _AckError | None = None
+    count: int | None = None
+    """Messages of a committed batch."""
 
 
 _ack_decoder = msgspec.json.Decoder(_Ack)
@@ -64,6 +69,9 @@ class EventPublisher:
         self._is_idle.set()
         self._may_ship_after = 0.0
         self._is_window_full = False
+        self._may_batch = True
+        self._batches: dict[int, list[int]] = {}
+        """Batches in flight: the number of the commit, and those of all events."""
         self._task: asyncio.Task[None] | None = None
         self._last_error = ""
         self._next_drop_log = 0.0
@@ -165,7 +173,7 @@ class EventPublisher:
                 # Without this task no event would ever be shipped again.
                 _log.exception("publishing failed", waiting=len(self._queue))
             await self._disconnect()
-            self._queue.take_back()
+            self._take_back()
             await asyncio.sleep(_BACKOFF_SECONDS)
 
     async def _connect(self) -> None:
@@ -205,26 +213,41 @@ class EventPublisher:
             # One gathering for many requests costs one wake-up and one write to the socket.
             await asyncio.sleep(_GATHERING_SECONDS)
             now = monotonic()
-            self._queue.take_back(sent_before=now - _ACK_TIMEOUT_SECONDS)
+            self._take_back_overdue(now)
+            events = self._take_burst(client, now)
             commands: list[bytes] = []
-            while len(commands) < _BURST_EVENTS and self._may_ship(now):
-                event = self._queue.ship_next(now)
-                if event is None:
-                    break
-                if len(event.headers) + len(event.body) > client.max_payload:
-                    self._give_up(event.sequence, "too_large")
-                    continue
-                reply = self._reply_prefix + str(event.sequence).encode()
-                commands.append(encode_publish(event.subject, reply, event.headers, event.body))
-            self._is_window_full = self._queue.in_flight_count >= _WINDOW_EVENTS
+            for shipment in split_into_shipments(events, may_batch=self._may_batch):
+                commands += self._encode_shipment(shipment)
+            self._is_window_full = self._is_window_reached()
             if commands:
                 await client.send_publishes(commands)
 
+    def _take_burst(self, client: AcknowledgedClient, now: float) -> list[OutgoingEvent]:
+        events: list[OutgoingEvent] = []
+        while len(events) < _BURST_EVENTS and self._may_ship(now):
+            event = self._queue.ship_next(now)
+            if event is None:
+                break
+            if len(event.headers) + len(event.body) > client.max_payload - _BATCH_HEADER_BYTES:
+                self._give_up(event.sequence, "too_large")
+            else:
+                events.append(event)
+        return events
+
+    def _encode_shipment(self, events: list[OutgoingEvent]) -> list[bytes]:
+        last = events[-1]
+        reply = self._reply_prefix + str(last.sequence).encode()
+        if len(events) == 1:
+            return [encode_publish(last.subject, reply, last.headers, last.body)]
+        self._batches[last.sequence] = [event.sequence for event in events]
+        return encode_batch(events, reply)
+
     def _may_ship(self, now: float) -> bool:
+        return self.is_connected and now >= self._may_ship_after and not self._is_window_reached()
+
+    def _is_window_reached(self) -> bool:
         return (
-            self.is_connected
-            and now >= self._may_ship_after
-            and self._queue.in_flight_count < _WINDOW_EVENTS
+            self._queue.in_flight_count >= _WINDOW_EVENTS or len(self._batches) >= COMMITS_IN_FLIGHT
         )
 
     async def _wait_for_work(self) -> None:
@@ -248,6 +271,10 @@ class EventPublisher:
             return
 
     def _on_ack(self, sequence: int, body: bytes, has_headers: bool) -> None:
+        batch = self._batches.pop(sequence, None)
+        if batch is not None and not has_headers:
+            self._on_commit(batch, body)
+            return
         if not has_headers and b'"error"' not in body:
             self._settle_shipped(sequence)
             return
@@ -267,6 +294,38 @@ class EventPublisher:
         else:
             self._ship_again_later(ack.error.description)
 
+    def _on_commit(self, batch: list[int], body: bytes) -> None:
+        try:
+            ack = _ack_decoder.decode(body)
+        except msgspec.DecodeError:
+            ack = _Ack()
+        if ack.error is None and ack.count == len(batch):
+            for sequence in batch:
+                self._settle_shipped(sequence)
+            self._note_progress()
+            return
+        if ack.error is None or ack.error.err_code == _BATCHES_DISABLED:
+            # A broker before 2.12, or a stream that does not allow batches.
+            self._may_batch = False
+        _log.info(
+            "the broker refused a batch; its events are shipped one by one",
+            events=len(batch),
+            reason="no batches" if ack.error is None else ack.error.description,
+        )
+        self._take_back()
+        self._wakeup.set()
+
+    def _take_back_overdue(self, now: float) -> None:
+        if self._queue.take_back(sent_before=now - _ACK_TIMEOUT_SECONDS):
+            in_flight = self._queue.in_flight_sequences()
+            self._batches = {
+                commit: batch for commit, batch in self._batches.items() if commit in in_flight
+            }
+
+    def _take_back(self) -> None:
+        self._batches.clear()
+        self._queue.take_back()
+
     def _settle_shipped(self, sequence: int) -> None:
         event = self._queue.settle(sequence)
         if event is not None:
@@ -282,7 +341,11 @@ class EventPublisher:
     def _note_progress(self) -> None:
         if not self._queue:
             self._is_idle.set()
-        elif self._is_window_full and self._queue.in_flight_count <= _WINDOW_EVENTS // 2:
+        elif (
+            self._is_window_full
+            and self._queue.in_flight_count <= _WINDOW_EVENTS // 2
+            and len(self._batches) < COMMITS_IN_FLIGHT
+        ):
             self._is_window_full = False
             self._wakeup.set()
 
@@ -293,17 +356,18 @@ class EventPublisher:
             self._last_error = reason
             _log.warning("the broker refused an event", reason=reason)
         self._may_ship_after = now + _BACKOFF_SECONDS
-        self._queue.take_back()
+        self._take_back()
         self._wakeup.set()
 
     async def _on_connect(self) -> None:
         self._last_error = ""
         self._may_ship_after = 0.0
+        self._may_batch = True
         self._wakeup.set()
         _log.info("connected to the broker", waiting=len(self._queue))
 
     async def _on_disconnect(self) -> None:
-        self._queue.take_back()
+        self._take_back()
         self._wakeup.set()
         _log.warning("disconnected from the broker", waiting=len(self._queue))
 

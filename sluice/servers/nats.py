@@ -63,8 +63,9 @@ class EmbeddedNats:
             "host": "127.0.0.1",
             "port": self.port,
             "http": f"127.0.0.1:{self.monitor_port}",
-            # A call's event holds the request and the answer: more than the largest body.
-            "max_payload": 40 * 1024 * 1024,
+            # A call's event holds the request and the answer, so more than the largest body.
+            # JetStream's file store takes records below 32 MiB.
+            "max_payload": 31 * 1024 * 1024,
             "jetstream": {
                 "store_dir": str(self.data_dir.resolve()),
                 # One node acknowledges before it syncs unless told so. 41,000 publishes a

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import aiohttp
 import nats
 import pytest
 from nats.aio.client import Client
+from nats.js.api import AckPolicy, ConsumerConfig
 
 from contracts.events import new_event
 from contracts.payloads import ChatTelemetry, TokenUsage, ToolCall
@@ -24,14 +26,15 @@ from sluice.streams import apply_streams
 from tests.gateway.conftest import StartGateway, backend_of, chat_body
 from tests.gateway.recorded_events import read_events
 from tests.gateway.scripted_upstream import ScriptedUpstream
+from tests.support.events import publish_events
 from tests.support.ports import free_port
 from tests.support.processes import running
 
 CHAT = "/v1/chat/completions"
 
 
-def publish_call(publisher: EventPublisher, number: int, *, padding: str = "") -> bool:
-    call = ToolCall(
+def _call(number: int, *, padding: str = "") -> ToolCall:
+    return ToolCall(
         tool_call_id=str(number),
         function_name="f",
         arguments=padding,
@@ -39,9 +42,11 @@ def publish_call(publisher: EventPublisher, number: int, *, padding: str = "") -
         model="m",
         backend="b",
     )
-    return publisher.publish(
-        PipelineSubject.TOOL_CALL, new_event(call, correlation_id=f"call-{number}")
-    )
+
+
+def publish_call(publisher: EventPublisher, number: int, *, padding: str = "") -> bool:
+    event = new_event(_call(number, padding=padding), correlation_id=f"call-{number}")
+    return publisher.publish(PipelineSubject.TOOL_CALL, event)
 
 
 def publish_telemetry(publisher: EventPublisher) -> bool:
@@ -69,6 +74,25 @@ async def read_call_numbers(nats_url: str) -> list[int]:
     ]
 
 
+async def read_batch_sizes(nats_url: str) -> list[int]:
+    """Return the sizes of the atomic batches in `PIPELINE`."""
+    connection = await nats.connect(nats_url)
+    jetstream = connection.jetstream()
+    subscription = await jetstream.pull_subscribe(
+        "pipeline.>", stream=PIPELINE, config=ConsumerConfig(ack_policy=AckPolicy.NONE)
+    )
+    sizes: Counter[str] = Counter()
+    pending = (await subscription.consumer_info()).num_pending or 0
+    while pending:
+        for message in await subscription.fetch(500, timeout=5):
+            pending -= 1
+            batch_id = (message.headers or {}).get("Nats-Batch-Id")
+            if batch_id is not None:
+                sizes[batch_id] += 1
+    await connection.close()
+    return list(sizes.values())
+
+
 async def test_many_events_arrive_once_and_in_order(nats_server: EmbeddedNats) -> None:
     publisher = new_publisher(nats_server.url("gateway"), max_events=5000)
     publisher.start()
@@ -83,6 +107,73 @@ async def test_many_events_arrive_once_and_in_order(nats_server: EmbeddedNats) -
     assert state.messages == 3000
     numbers = await read_call_numbers(nats_server.url("admin"))
     assert numbers == list(range(3000))
+
+
+async def test_a_burst_is_committed_in_atomic_batches(nats_server: EmbeddedNats) -> None:
+    publisher = new_publisher(nats_server.url("gateway"), max_events=5000)
+    for number in range(2000):
+        publish_call(publisher, number)
+    publisher.start()
+    assert await publisher.stop(10) == 0
+
+    sizes = await read_batch_sizes(nats_server.url("admin"))
+    assert sum(sizes) == 2000
+    assert len(sizes) <= 10
+    assert await read_call_numbers(nats_server.url("admin")) == list(range(2000))
+
+
+async def test_a_batch_with_an_event_that_is_there_already_loses_and_repeats_nothing(
+    nats_server: EmbeddedNats,
+) -> None:
+    publisher = new_publisher(nats_server.url("gateway"))
+    events = [new_event(_call(number), correlation_id="c") for number in range(20)]
+    await publish_events(nats_server.url("admin"), PipelineSubject.TOOL_CALL, events[5:7])
+    for event in events:
+        publisher.publish(PipelineSubject.TOOL_CALL, event)
+    publisher.start()
+    assert await publisher.stop(10) == 0
+
+    numbers = await read_call_numbers(nats_server.url("admin"))
+    assert sorted(numbers) == list(range(20))
+    assert publisher.shipped.total() == 20
+
+
+async def test_a_stream_without_batches_gets_its_events_one_by_one(
+    nats_server: EmbeddedNats,
+) -> None:
+    connection = await nats.connect(nats_server.url("admin"))
+    await connection.jetstream().delete_stream(PIPELINE)
+    await connection.jetstream().add_stream(
+        name=PIPELINE, subjects=["pipeline.>"], allow_direct=True
+    )
+    await connection.close()
+    publisher = new_publisher(nats_server.url("gateway"))
+    for number in range(300):
+        publish_call(publisher, number)
+    publisher.start()
+    assert await publisher.stop(10) == 0
+
+    assert await read_batch_sizes(nats_server.url("admin")) == []
+    assert await read_call_numbers(nats_server.url("admin")) == list(range(300))
+
+
+async def test_a_commit_whose_acknowledgement_is_lost_is_shipped_again(
+    nats_server: EmbeddedNats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.publisher._ACK_TIMEOUT_SECONDS", 0.5)
+    publisher = new_publisher(nats_server.url("gateway"))
+    for number in range(50):
+        publish_call(publisher, number)
+    real_commit = publisher._on_commit
+    publisher._on_commit = lambda _batch, _body: None  # type: ignore[method-assign]
+    publisher.start()
+    await _until(lambda: publisher._queue.in_flight_count == 50)
+    await asyncio.sleep(0.2)
+    publisher._on_commit = real_commit  # type: ignore[method-assign]
+    assert await publisher.stop(10) == 0
+
+    assert await read_call_numbers(nats_server.url("admin")) == list(range(50))
+    assert publisher.shipped.total() == 50
 
 
 async def test_acknowledgements_are_read_by_the_ordinary_callback_too(
