@@ -21,7 +21,7 @@ from sluice.servers.gateway import gateway_process
 from sluice.servers.spec import ProcessSpec
 from sluice.stack import PLATFORM_DATABASE, Stack
 from sluice.streams import apply_streams, count_changes
-from sluice.supervisor import Supervisor
+from sluice.supervisor import ProcessFailed, Supervisor
 
 _DOTENV_MARK = (
     "# Written by `sluice dev`, so that `dagster dev -w workspace.yaml` finds its servers."
@@ -147,10 +147,15 @@ def _write_dotenv(stack: Stack) -> None:
 
 async def _example(gateway: str) -> str:
     """Return a command that works as printed, with a model that is served."""
-    async with aiohttp.ClientSession() as session, session.get(f"{gateway}/v1/models") as reply:
-        models = (await reply.json())["data"]
+    try:
+        async with aiohttp.ClientSession() as session, session.get(f"{gateway}/v1/models") as reply:
+            models = (await reply.json())["data"]
+    except aiohttp.ClientError as error:
+        raise ProcessFailed(f"{gateway} does not answer as the gateway does: {error}") from error
+    if not models:
+        return f"curl -s '{gateway}/healthz?verbose'   # no backend names its models yet"
     body = {
-        "model": models[0]["id"] if models else "extractive",
+        "model": models[0]["id"],
         "messages": [{"role": "user", "content": "What is in the documents?"}],
     }
     return (
