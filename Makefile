@@ -25,11 +25,11 @@ rooms: .venv/dev
 	$(BIN)/lint-imports
 
 pytest: .venv/dev
-	@bash .ci/system-packages chromium
+	@bash .ci/system-packages chromium nginx=nginx-light wrk
 	$(BIN)/pytest
 
 bench: .venv/dev ## Measure against floors and peers; writes benchmarks/results/latest.json
-	@bash .ci/system-packages nginx wrk
+	@bash .ci/system-packages nginx=nginx-light wrk
 	$(BIN)/python -m benchmarks
 
 lock: .venv/dev ## Resolve the dependencies anew

@@ -1,6 +1,7 @@
 """Persists one batch of events: reads it, writes it in one transaction, then settles it."""
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -78,13 +79,13 @@ async def persist_batch(
             row_of=lambda decoded: decoded[1],
         )
         letters = await _letters_of_given_up(client, batch)
-        async for page in read_ranges(
+        pages = read_ranges(
             client.jetstream(),
             stream=PIPELINE,
             subject=consumer.subject,
             ranges=batch.sequence_ranges,
-        ):
-            letters += _stage_page(kind, page, inserter, outcome)
+        )
+        letters += await _stage_pages(kind, pages, inserter, outcome)
         staged = outcome.read - outcome.without_row - len(outcome.terminated)
         outcome.new_rows = inserter.insert()
         outcome.duplicates = staged - outcome.new_rows
@@ -144,6 +145,29 @@ async def give_back_batch(
             consumer=consumer.advisories_durable_name,
             sequences=[each.advisory_sequence for each in batch.given_up],
         )
+
+
+async def _stage_pages(
+    kind: RecordKind,
+    pages: AsyncIterator[Sequence[StreamMessage]],
+    inserter: BulkInsert[_Decoded],
+    outcome: BatchOutcome,
+) -> list[DeadLetter]:
+    """Stage one page in a thread while the broker sends the next."""
+    letters: list[DeadLetter] = []
+    staging: asyncio.Task[list[DeadLetter]] | None = None
+    try:
+        async for page in pages:
+            if staging is not None:
+                letters += await staging
+            staging = asyncio.create_task(
+                asyncio.to_thread(_stage_page, kind, page, inserter, outcome)
+            )
+    finally:
+        # The connection must be at rest before the transaction ends, however it ends.
+        if staging is not None:
+            await asyncio.wait([staging])
+    return letters if staging is None else letters + staging.result()
 
 
 def _stage_page(
