@@ -222,7 +222,6 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.PrimaryKeyConstraint("document_id", name=op.f("documents_pkey")),
-        sa.UniqueConstraint("collection", "source", name=op.f("uq_documents__collection_source")),
     )
     op.create_index(op.f("ix_documents__collection"), "documents", ["collection"], unique=False)
     op.create_table(
