@@ -2,15 +2,16 @@
 
 import time
 
+from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js import JetStreamContext
 
-_FETCH_SIZE = 10_000
-_FETCH_SECONDS = 0.5
+from resources.pull_requests import PullRequests
+
+_REQUEST_SIZE = 5_000
 
 
 async def pull_messages(
-    jetstream: JetStreamContext, *, stream: str, durable: str, limit: int, seconds: float
+    client: Client, *, stream: str, durable: str, limit: int, seconds: float
 ) -> list[Msg]:
     """Return at most `limit` waiting messages, pulling no longer than about `seconds`.
 
@@ -20,39 +21,13 @@ async def pull_messages(
     Raises:
         nats.errors.Error: the broker cannot be reached or the consumer is missing.
     """
-    subscription = await jetstream.pull_subscribe_bind(durable=durable, stream=stream)
     deadline = time.monotonic() + seconds
     pulled: list[Msg] = []
-    try:
-        delivered_before = await _newest_delivery(subscription)
+    async with PullRequests(client, stream=stream, consumer=durable) as requests:
         while len(pulled) < limit and time.monotonic() < deadline:
-            wanted = min(_FETCH_SIZE, limit - len(pulled))
-            try:
-                pulled += await subscription.fetch(wanted, timeout=_FETCH_SECONDS)
-            except TimeoutError:
-                # nats-py raises its own or Python's, as it comes; its own is one of Python's.
-                newest = pulled[-1].metadata.sequence.consumer if pulled else delivered_before
-                if await _has_given_everything(subscription, newest):
-                    break
-    finally:
-        await subscription.unsubscribe()
+            wanted = min(_REQUEST_SIZE, limit - len(pulled))
+            messages = await requests.request(wanted)
+            pulled += messages
+            if len(messages) < wanted:
+                break
     return pulled
-
-
-async def _has_given_everything(
-    subscription: JetStreamContext.PullSubscription, newest_received: int
-) -> bool:
-    """Tell an empty consumer from a broker that is slow.
-
-    What it has delivered and we have not received is on its way: left there, it would only
-    come again after the ack wait.
-    """
-    info = await subscription.consumer_info()
-    if info.num_pending:
-        return False
-    return (info.delivered.consumer_seq if info.delivered else 0) <= newest_received
-
-
-async def _newest_delivery(subscription: JetStreamContext.PullSubscription) -> int:
-    info = await subscription.consumer_info()
-    return info.delivered.consumer_seq if info.delivered else 0

@@ -1,28 +1,33 @@
 """Reads the messages of a batch again, by stream sequence, without touching its consumer."""
 
+import secrets
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC
 
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from resources.batch_messages import SequenceRange, StreamMessage
+from resources.pull_requests import PullRequests
 
-_FETCH_SIZE = 2_000
-_FETCH_SECONDS = 2.0
+_PAGE_SIZE = 2_000
 
 
 async def read_ranges(
-    jetstream: JetStreamContext, *, stream: str, subject: str, ranges: Sequence[SequenceRange]
+    client: Client, *, stream: str, subject: str, ranges: Sequence[SequenceRange]
 ) -> AsyncIterator[list[StreamMessage]]:
     """Yield the messages of `subject` within `ranges`, in pages of at most 2,000.
 
     Messages that the stream no longer holds are left out: the caller compares the counts.
+
+    Raises:
+        nats.errors.Error: the broker fails; what was yielded before is good.
     """
     for each in ranges:
-        async for page in _read_range(jetstream, stream, subject, each):
+        async for page in _read_range(client, stream, subject, each):
             yield page
 
 
@@ -46,13 +51,15 @@ async def read_message(
 
 
 async def _read_range(
-    jetstream: JetStreamContext, stream: str, subject: str, wanted: SequenceRange
+    client: Client, stream: str, subject: str, wanted: SequenceRange
 ) -> AsyncIterator[list[StreamMessage]]:
     # An ephemeral consumer: the broker forgets it when nobody has read for a while.
-    subscription = await jetstream.pull_subscribe(
-        subject,
-        stream=stream,
-        config=ConsumerConfig(
+    name = f"read_{secrets.token_hex(8)}"
+    await client.jetstream().add_consumer(
+        stream,
+        ConsumerConfig(
+            name=name,
+            filter_subject=subject,
             deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
             opt_start_seq=wanted.first,
             ack_policy=AckPolicy.NONE,
@@ -60,23 +67,16 @@ async def _read_range(
             inactive_threshold=30.0,
         ),
     )
-    try:
-        is_at_end = False
+    async with PullRequests(client, stream=stream, consumer=name) as requests:
         remaining = wanted.last - wanted.first + 1
-        while not is_at_end and remaining > 0:
-            try:
-                messages = await subscription.fetch(
-                    min(_FETCH_SIZE, remaining), timeout=_FETCH_SECONDS
-                )
-            except TimeoutError:
-                return
+        while remaining > 0:
+            size = min(_PAGE_SIZE, remaining)
+            messages = await requests.request(size)
             page = [_as_stream_message(message) for message in messages]
-            newest = messages[-1].metadata
-            is_at_end = newest.num_pending == 0 or newest.sequence.stream >= wanted.last
-            remaining = wanted.last - newest.sequence.stream
             yield [message for message in page if message.sequence <= wanted.last]
-    finally:
-        await subscription.unsubscribe()
+            if len(messages) < size:
+                return
+            remaining = wanted.last - page[-1].sequence
 
 
 def _as_stream_message(message: Msg) -> StreamMessage:

@@ -128,7 +128,7 @@ async def _pull(
         stamps: list[MessageStamp] = []
         if info.num_pending or info.num_ack_pending:
             messages = await pull_messages(
-                client.jetstream(),
+                client,
                 stream=PIPELINE,
                 durable=consumer.durable_name,
                 limit=settings.batch_limit,
@@ -163,7 +163,7 @@ async def _pull_advisories(
     if not info.num_pending and not info.num_ack_pending:
         return []
     return await pull_messages(
-        client.jetstream(),
+        client,
         stream=ADVISORIES,
         durable=consumer.advisories_durable_name,
         limit=settings.batch_limit,

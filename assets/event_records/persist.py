@@ -80,7 +80,7 @@ async def persist_batch(
         )
         letters = await _letters_of_given_up(client, batch)
         pages = read_ranges(
-            client.jetstream(),
+            client,
             stream=PIPELINE,
             subject=consumer.subject,
             ranges=batch.sequence_ranges,

@@ -14,7 +14,7 @@ async def _read(nats_url: str, *ranges: SequenceRange) -> list[StreamMessage]:
     pages = [
         page
         async for page in read_ranges(
-            connection.jetstream(),
+            connection,
             stream=PIPELINE,
             subject=PipelineSubject.TOOL_CALL,
             ranges=ranges,
