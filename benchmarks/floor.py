@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from benchmarks.bare_server import serve
 from sluice.servers.probes import tcp_probe
 from sluice.servers.spec import ProcessSpec
 
@@ -62,15 +62,7 @@ def floor_process(port: int, upstream_url: str) -> ProcessSpec:
 
 def main(port: int, upstream_url: str) -> None:
     """Serve until the process is told to stop."""
-    uvicorn.run(
-        create_floor(upstream_url),
-        host="127.0.0.1",
-        port=port,
-        loop="uvloop",
-        http="httptools",
-        log_level="warning",
-        access_log=False,
-    )
+    serve(create_floor(upstream_url), port)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ import sys
 from collections.abc import AsyncIterator
 
 import msgspec
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from benchmarks.bare_server import serve
 from sluice.servers.probes import tcp_probe
 from sluice.servers.spec import ProcessSpec
 
@@ -60,15 +60,7 @@ def paced_upstream_process(port: int) -> ProcessSpec:
 def main(port: int) -> None:
     """Serve until the process is told to stop."""
     routes = [Route("/v1/chat/completions", stream_completion, methods=["POST"])]
-    uvicorn.run(
-        Starlette(routes=routes),
-        host="127.0.0.1",
-        port=port,
-        loop="uvloop",
-        http="httptools",
-        log_level="warning",
-        access_log=False,
-    )
+    serve(Starlette(routes=routes), port)
 
 
 if __name__ == "__main__":
