@@ -101,6 +101,8 @@ class Candidate(Struct, kw_only=True, omit_defaults=True):
     rank: int
     vector_score: float | None = None
     text_score: float | None = None
+    fused_score: float | None = None
+    """Reciprocal rank fusion of the text and the vector order."""
     maxsim_score: float | None = None
 
 
@@ -114,6 +116,13 @@ class Retrieval(Struct, kw_only=True, omit_defaults=True):
     top_k: int
     candidates: list[Candidate]
     duration_seconds: float
+    status: str = "ok"
+    """`ok`, `degraded` (a stage failed and the others served) or `failed` (nothing was found
+    because nothing could be searched)."""
+    error: str | None = None
+    embedding_model: str | None = None
+    rerank_model: str | None = None
+    """Model whose token vectors gave the MaxSim scores."""
 
 
 class Composition(Struct, kw_only=True, omit_defaults=True):
@@ -158,6 +167,8 @@ class RetrievalTelemetry(Struct, kw_only=True, omit_defaults=True):
     hit_count: int
     scores: list[float]
     duration_seconds: float
+    method: str = "text"
+    status: str = "ok"
 
 
 class ToolCallTelemetry(Struct, kw_only=True, omit_defaults=True):

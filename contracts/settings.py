@@ -101,6 +101,50 @@ class RetrievalSettings(_Section):
     timeout_seconds: Seconds = Field(
         default=2.0, description="A search that takes longer is left out of the prompt."
     )
+    min_score: float | None = Field(
+        default=None, ge=-1, le=1, description="Least cosine similarity of a passage."
+    )
+    candidates: int = Field(
+        default=100, ge=1, le=1000, description="Chunks that each of text and vector brings."
+    )
+    rerank: Literal["auto", "on", "off"] = Field(
+        default="auto", description="`auto`: where the encoder's model is known to gain by it."
+    )
+    rerank_depth: int = Field(default=50, ge=1, le=200, description="Chunks MaxSim is done for.")
+    hnsw_ef_search: int = Field(
+        default=200, ge=1, le=1000, description="Breadth of the search in the HNSW index."
+    )
+
+
+class EncoderSettings(_Section):
+    """The encoder. With a `url`, that server is used and none is started here."""
+
+    enabled: bool = Field(default=True, description="Off: full text alone finds passages.")
+    url: str | None = Field(
+        default=None, pattern=r"^\S+:\d+$", description="host:port of an encoder's gRPC server."
+    )
+    host: str = "127.0.0.1"
+    port: Port = Field(default=3001, description="HTTP.")
+    grpc_port: Port = 3002
+    model_dir: Path | None = Field(
+        default=None, description="A ColBERT export to ONNX; default: the built-in MiniLM."
+    )
+    precision: Literal["int8", "fp32"] = "int8"
+    threads: int = Field(default=0, ge=0, description="Per inference; 0: one per core.")
+    batch_tokens: int = Field(
+        default=4096, ge=16, description="Tokens of one batch, padding included."
+    )
+    queue_tokens: int = Field(
+        default=262_144, ge=16, description="Tokens that may wait; more is refused with 429."
+    )
+    timeout_seconds: Seconds = Field(
+        default=1.0, description="The gateway goes on without vectors after this long."
+    )
+
+    @property
+    def target(self) -> str:
+        """host:port of the gRPC server."""
+        return self.url or f"{self.host}:{self.grpc_port}"
 
 
 class NatsSettings(_Section):
@@ -158,6 +202,7 @@ class Settings(BaseSettings):
     gateway: GatewaySettings = GatewaySettings()
     backends: tuple[BackendSettings, ...] = ()
     retrieval: RetrievalSettings = RetrievalSettings()
+    encoder: EncoderSettings = EncoderSettings()
     nats: NatsSettings = NatsSettings()
     postgres: PostgresSettings = PostgresSettings()
     dagster: DagsterSettings = DagsterSettings()
@@ -204,6 +249,11 @@ class Settings(BaseSettings):
         if self.dagster.postgres_url is not None:
             return self.dagster.postgres_url.get_secret_value()
         return database_beside(self.database_url, "dagster")
+
+    @property
+    def models_dir(self) -> Path:
+        """Where models are kept that were built here."""
+        return self.data_dir / "models"
 
     @property
     def dataset_dir(self) -> Path:

@@ -136,6 +136,10 @@ retrieve_events = _event_table(
     Column("hit_count", Integer, nullable=False),
     _json("candidates", nullable=False),
     Column("duration_seconds", Double, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("error", Text),
+    Column("embedding_model", Text),
+    Column("rerank_model", Text),
 )
 
 compose_events = _event_table(
@@ -250,6 +254,52 @@ Index(
     postgresql_with={"m": 16, "ef_construction": 64},
     postgresql_ops={"embedding": "vector_cosine_ops"},
 )
+
+embedding_models = Table(
+    "embedding_models",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("dimensions", Integer, nullable=False),
+    Column("token_dimensions", Integer),
+    Column("is_active", Boolean, nullable=False),
+    _moment("activated_at", nullable=False, server_default=func.now()),
+)
+"""Models whose vectors are or were in `document_chunks`; those of the active one are there now."""
+Index(
+    "uq_embedding_models__active",
+    embedding_models.c.is_active,
+    unique=True,
+    postgresql_where=embedding_models.c.is_active,
+)
+
+chunk_reembeddings = Table(
+    "chunk_reembeddings",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("chunk_id", Uuid, primary_key=True),
+    Column("embedding", Vector(), nullable=False),
+    Column("token_vectors", LargeBinary),
+)
+"""Vectors of a model that is to become the active one, while the old ones still serve."""
+
+retrieval_evaluations = Table(
+    "retrieval_evaluations",
+    metadata,
+    Column("evaluation_id", Uuid, primary_key=True),
+    Column("corpus", Text, primary_key=True),
+    Column("query_set", Text, primary_key=True),
+    Column("stage", Text, primary_key=True),
+    Column("metric", Text, primary_key=True),
+    Column("value", Double, nullable=False),
+    Column("low", Double, nullable=False),
+    Column("high", Double, nullable=False),
+    Column("query_count", Integer, nullable=False),
+    Column("chunk_count", Integer, nullable=False),
+    Column("embedding_model", Text),
+    _json("settings", nullable=False),
+    _moment("evaluated_at", nullable=False, server_default=func.now(), index=True),
+)
+"""Figures of each stage of retrieval, with the bounds of their 95 % confidence intervals."""
 
 rerank_scores = Table(
     "rerank_scores",

@@ -1,0 +1,1 @@
+"""The encoder's gRPC interface."""

@@ -1,0 +1,1 @@
+"""Texts into vectors: models on ONNX Runtime, and the client of an encoder elsewhere."""
