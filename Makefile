@@ -1,6 +1,6 @@
 # Set-up and everyday commands. `make dev` and `make test` need Python 3.11 and make alone.
 .DEFAULT_GOAL := help
-.PHONY: help dev test lint types rooms pytest bench lock clean
+.PHONY: help dev test lint types rooms pytest bench protos lock clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -31,6 +31,10 @@ pytest: .venv/dev
 bench: .venv/dev ## Measure against floors and peers; writes benchmarks/results/latest.json
 	@bash .ci/system-packages nginx=nginx-light wrk
 	$(BIN)/python -m benchmarks
+
+protos: .venv/dev ## Generate the modules of the gRPC interface anew
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. \
+		contracts/protos/*.proto
 
 lock: .venv/dev ## Resolve the dependencies anew
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
