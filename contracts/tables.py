@@ -207,6 +207,8 @@ documents = Table(
     Column("chunk_count", Integer, nullable=False),
     _json("attributes", nullable=False, server_default=text("'{}'::jsonb")),
     _moment("ingested_at", nullable=False, server_default=func.now()),
+    # Of the file and of everything that its chunks follow from: the same again changes nothing.
+    Column("ingest_fingerprint", LargeBinary),
     # The ID follows from collection and source, so a second unique key would say nothing new;
     # it would only make two writers of one document fail where they are to take turns.
 )

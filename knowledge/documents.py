@@ -2,9 +2,10 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from knowledge.loaders.content import Block, Content, UnreadableContent
 from knowledge.loaders.decoding import decode_text
@@ -51,6 +52,10 @@ class Document:
     blocks: tuple[Block, ...]
     content_sha256: bytes
     """SHA-256 of the file's bytes."""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """What the file says about itself besides its title, for filters."""
+    warning: str | None = None
+    """What of the file could not be read."""
 
 
 class UnreadableDocument(Exception):
@@ -83,7 +88,19 @@ def load_document(path: Path, *, source: str) -> Document:
         media_type=media_type,
         blocks=blocks,
         content_sha256=hashlib.sha256(data).digest(),
+        attributes=content.attributes,
+        warning=content.warning,
     )
+
+
+def hash_document(path: Path) -> bytes:
+    """Return the SHA-256 of the file's bytes. Raises UnreadableDocument."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UnreadableDocument(f"{escape_surrogates(str(path))}: {reason}") from error
 
 
 def find_documents(paths: Sequence[Path]) -> Iterator[Path]:

@@ -76,6 +76,26 @@ class Encoder(Protocol):
         ...
 
 
+class BlockingEncoder(Protocol):
+    """An encoder for code without an event loop."""
+
+    @property
+    def model(self) -> EncoderModel:
+        """The model that is served. Raises EncoderUnavailable."""
+        ...
+
+    def encode(
+        self, texts: Sequence[str], *, kind: EmbeddingKind, with_tokens: bool = False
+    ) -> list[Encoding]:
+        """Return one encoding per text, in order.
+
+        Raises:
+            EncoderUnavailable: no answer.
+            ValueError: a text cannot be encoded.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class SearchFilters:
     """Which chunks a search may find. All conditions must hold."""

@@ -1,7 +1,8 @@
 """What a loader makes of a file: a title and a sequence of blocks."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 BlockKind = Literal["heading", "paragraph", "code", "table", "list"]
 
@@ -26,6 +27,10 @@ class Content:
 
     title: str | None
     blocks: tuple[Block, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """What the file says about itself besides its title, ready for JSON."""
+    warning: str | None = None
+    """What could not be read of a file whose text could; the message completes "FILE: …"."""
 
 
 class UnreadableContent(Exception):

@@ -1,47 +1,31 @@
 """Markdown (CommonMark with tables), through markdown-it-py's tokens."""
 
-import re
 from collections.abc import Sequence
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from knowledge.loaders.content import Block, Content
+from knowledge.loaders.front_matter import split_front_matter
 from knowledge.loaders.html import read_html
 from knowledge.loaders.tables import format_table
 from knowledge.text_cleaning import clean_line
-
-_FRONT_MATTER = re.compile(
-    r"\A(?P<fence>---|\+\+\+)[ \t]*\n(?P<body>.*?)^(?P=fence)[ \t]*(?:\n|\Z)",
-    re.DOTALL | re.MULTILINE,
-)
-_FRONT_MATTER_TITLE = re.compile(r"^title[ \t]*[:=][ \t]*(?P<title>\S.*?)[ \t]*$", re.MULTILINE)
-_QUOTED = re.compile(r"(?P<quote>[\"'])(?P<text>.*)(?P=quote)")
 
 
 def read_markdown(text: str) -> Content:
     """Read the blocks of a Markdown document.
 
     Lists and quotations keep their source lines, so that nesting and nested fences stay as
-    written. Front matter (YAML or TOML) is no content; its title, if any, is the document's.
+    written. Front matter (YAML or TOML) is no content; its title, if any, is the document's, its
+    other keys are the document's attributes.
     Embedded HTML is read as HTML. The title is otherwise that of the first heading of level 1.
     """
-    title, body = _split_front_matter(text)
+    front_matter, body = split_front_matter(text)
     blocks = _read_blocks(body)
+    title = front_matter.title
     if title is None:
         title = next((b.text for b in blocks if b.kind == "heading" and b.level == 1), None)
-    return Content(title, tuple(blocks))
-
-
-def _split_front_matter(text: str) -> tuple[str | None, str]:
-    found = _FRONT_MATTER.match(text)
-    if found is None:
-        return None, text
-    title = _FRONT_MATTER_TITLE.search(found["body"])
-    if title is None:
-        return None, text[found.end() :]
-    quoted = _QUOTED.fullmatch(title["title"])
-    return clean_line(quoted["text"] if quoted else title["title"]) or None, text[found.end() :]
+    return Content(title, tuple(blocks), front_matter.attributes, front_matter.warning)
 
 
 def _read_blocks(text: str) -> list[Block]:
