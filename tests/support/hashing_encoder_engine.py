@@ -77,6 +77,10 @@ class HashingEncoderEngine:
             tokenized.append(TokenizedText(cut, [1] * len(cut), kept))
         return tokenized
 
+    def count_tokens(self, texts: Sequence[str], *, kind: EmbeddingKind) -> list[int]:
+        """Return the tokens of each text before it is cut."""
+        return [1 + len(re.findall(r"\w+", text)) for text in texts]
+
     def run(self, batch: Sequence[TokenizedText], *, with_tokens: bool = False) -> list[Encoding]:
         """Return the sums of the words' vectors."""
         time.sleep(self._seconds_per_batch)

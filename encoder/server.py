@@ -1,0 +1,207 @@
+"""Runs the encoder: `python -m encoder`."""
+
+import asyncio
+import gc
+import ipaddress
+import socket
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+
+from contracts.settings import EncoderSettings, SettingsError, load_settings
+from encoder.app import create_app
+from encoder.grpc_service import GrpcServer
+from encoder.logs import configure_logging
+from encoder.metrics import EncoderMetrics
+from encoder.service import EncoderService
+from knowledge.encoding.engine import EncoderEngine
+from knowledge.encoding.loading import ModelDirectoryError, load_encoder
+
+_KEEP_ALIVE_SECONDS = 75
+_ENDING_REQUESTS_SECONDS = 1
+
+_log = structlog.get_logger("encoder")
+
+
+class CannotStart(Exception):
+    """The encoder refuses to start; the message says why and what to change."""
+
+
+def main() -> None:
+    """Read the settings and serve until the process is told to stop."""
+    try:
+        settings = load_settings()
+        configure_logging(settings.gateway.log_format)
+        serve(settings.encoder, lambda: load_encoder(settings.encoder, settings.models_dir))
+    except (SettingsError, ModelDirectoryError, CannotStart) as error:
+        sys.exit(f"encoder: {error}")
+
+
+def serve(settings: EncoderSettings, load: Callable[[], EncoderEngine]) -> None:
+    """Serve over HTTP and gRPC until SIGINT or SIGTERM.
+
+    Both answer at once, with "not ready" until `load` has returned the engine.
+
+    Raises:
+        CannotStart: a port cannot be bound.
+        Exception: what `load` raised.
+    """
+    with open_listener(settings.host, settings.port) as listener:
+        encoder = EncoderServer(settings, load)
+        # uvicorn raises the signal that stopped it once more, after it has shut down.
+        with suppress(KeyboardInterrupt):
+            encoder.http.run(sockets=[listener])
+    if encoder.failure is not None:
+        raise encoder.failure
+
+
+class EncoderServer:
+    """One engine behind HTTP and gRPC, in one event loop.
+
+    `http` is the server to run; the rest comes and goes with it.
+    """
+
+    def __init__(self, settings: EncoderSettings, load: Callable[[], EncoderEngine]) -> None:
+        self._settings = settings
+        self._load = load
+        self._metrics = EncoderMetrics()
+        self._service = EncoderService(settings, self._metrics)
+        self._grpc = GrpcServer(self._service, self._metrics)
+        self.failure: Exception | None = None
+        """What ended the server, if it was not a signal."""
+        self.http = uvicorn.Server(
+            uvicorn.Config(
+                create_app(self._service, self._metrics, self._lifespan),
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=_ENDING_REQUESTS_SECONDS,
+            )
+        )
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        settings = self._settings
+        try:
+            await self._grpc.start(settings.host, settings.grpc_port)
+        except RuntimeError as error:
+            self._fail(
+                CannotStart(
+                    f"cannot listen on {settings.host}:{settings.grpc_port}: {error}; another port"
+                    " is set by encoder.grpc_port in the settings file or SLUICE_ENCODER_GRPC_PORT"
+                )
+            )
+            yield
+            return
+        if not _is_loopback(settings.host):
+            _log.warning("anyone who can reach this address can use the encoder", **self._addresses)
+        loading = asyncio.create_task(self._attach_engine())
+        try:
+            yield
+        finally:
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
+            await self._grpc.stop()
+            await self._service.close()
+            _log.info("encoder stopped")
+
+    @property
+    def _addresses(self) -> dict[str, str]:
+        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
+        return {
+            "http": f"http://{host}:{self._settings.port}",
+            "grpc": f"{host}:{self._settings.grpc_port}",
+        }
+
+    async def _attach_engine(self) -> None:
+        _log.info("loading the model", **self._addresses)
+        started = time.monotonic()
+        try:
+            engine = await _run_in_daemon_thread(self._load)
+        except Exception as error:  # noqa: BLE001 - raised again by `serve`
+            self._fail(error)
+            return
+        self._service.attach(engine)
+        await self._grpc.announce_model()
+        # Nothing that was loaded is ever garbage.
+        gc.collect()
+        gc.freeze()
+        seconds = round(time.monotonic() - started, 1)
+        _log.info("encoder ready", model=engine.model.name, seconds=seconds, **self._addresses)
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = error
+        self.http.should_exit = True
+
+
+async def _run_in_daemon_thread(work: Callable[[], EncoderEngine]) -> EncoderEngine:
+    """Return the result of `work`.
+
+    Not in an executor: the process would wait for the thread at its end, and to build a model
+    takes longer than anyone waits for a process to stop.
+    """
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[EncoderEngine] = loop.create_future()
+
+    def resolve(engine: EncoderEngine | None, error: Exception | None) -> None:
+        if result.done():
+            return
+        if engine is not None:
+            result.set_result(engine)
+        elif error is not None:
+            result.set_exception(error)
+
+    def run() -> None:
+        engine: EncoderEngine | None = None
+        failure: Exception | None = None
+        try:
+            engine = work()
+        except Exception as error:  # noqa: BLE001 - raised again where it is awaited
+            failure = error
+        # The loop may have ended meanwhile.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(resolve, engine, failure)
+
+    threading.Thread(target=run, name="encoder-loading", daemon=True).start()
+    return await result
+
+
+def open_listener(host: str, port: int) -> socket.socket:
+    """Return a socket bound to the address.
+
+    Raises:
+        CannotStart: it is taken or cannot be bound.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise CannotStart(
+            f"cannot listen on {host}:{port}: {error.strerror}; another port is set by"
+            " encoder.port in the settings file or SLUICE_ENCODER_PORT"
+        ) from error
+    return listener
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
