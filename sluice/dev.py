@@ -5,7 +5,9 @@ import os
 import shlex
 import signal
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -17,6 +19,7 @@ from sluice.endpoints import announce, withdraw
 from sluice.migrations import migrate
 from sluice.ports import free_port, require_free_ports
 from sluice.servers.dagster import PROJECT_ROOT, DagsterServers
+from sluice.servers.encoder import encoder_process
 from sluice.servers.gateway import gateway_process
 from sluice.servers.spec import ProcessSpec
 from sluice.stack import PLATFORM_DATABASE, Stack
@@ -63,9 +66,9 @@ async def run_platform(settings: Settings) -> None:
 
 async def _start_and_wait(stack: Stack, supervisor: Supervisor, console: DevConsole) -> None:
     started = time.monotonic()
-    await _start_data_servers(stack, supervisor, console)
-    await _prepare_data(stack, console)
-    await _start_services(stack, supervisor, console)
+    await _run_together(
+        _start_encoder(stack, supervisor, console), _start_others(stack, supervisor, console)
+    )
     announce(stack.data_dir, stack.endpoints)
     console.say(f"ready after {time.monotonic() - started:.1f} s")
     addresses = {
@@ -76,6 +79,20 @@ async def _start_and_wait(stack: Stack, supervisor: Supervisor, console: DevCons
     del addresses["gateway"], addresses["dagster"]
     console.show_endpoints(addresses, await _example(stack.endpoints.gateway))
     await supervisor.wait()
+
+
+async def _start_encoder(stack: Stack, supervisor: Supervisor, console: DevConsole) -> None:
+    """Start it beside everything else: the first time it builds its model, and nobody waits."""
+    if not stack.has_own_encoder:
+        return
+    console.say("starting the encoder …")
+    await supervisor.start([encoder_process(stack.settings.encoder, stack.base_environment())])
+
+
+async def _start_others(stack: Stack, supervisor: Supervisor, console: DevConsole) -> None:
+    await _start_data_servers(stack, supervisor, console)
+    await _prepare_data(stack, console)
+    await _start_services(stack, supervisor, console)
 
 
 async def _start_data_servers(stack: Stack, supervisor: Supervisor, console: DevConsole) -> None:
@@ -124,12 +141,23 @@ async def _start_services(stack: Stack, supervisor: Supervisor, console: DevCons
     _write_dotenv(stack)
     console.say("starting the gateway and Dagster's code location, webserver and daemon …")
     gateway = gateway_process(stack.settings.gateway, stack.environment("gateway"))
-    await asyncio.gather(supervisor.start([gateway]), _start_dagster(dagster, supervisor))
+    await _run_together(supervisor.start([gateway]), _start_dagster(dagster, supervisor))
 
 
 async def _start_dagster(dagster: DagsterServers, supervisor: Supervisor) -> None:
     await supervisor.start([dagster.code_location()])
     await supervisor.start([dagster.webserver(), dagster.daemon()])
+
+
+async def _run_together(*parts: Coroutine[Any, Any, None]) -> None:
+    """Run `parts` until all are done; when one fails, give up the others and raise its error."""
+    tasks = [asyncio.create_task(part) for part in parts]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _write_dotenv(stack: Stack) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 import psutil
 
-from contracts.settings import Settings
+from contracts.settings import EncoderSettings, Settings
 
 _FILE = "running.json"
 
@@ -18,6 +18,10 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
 
     gateway: str
     dagster: str
+    encoder: str | None
+    """Over HTTP, or `grpc://…` where it is another's; None where it is off."""
+    encoder_grpc: str | None
+    """host:port."""
     nats: str
     nats_monitor: str
     postgres: str
@@ -28,14 +32,17 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             gateway=f"http://{settings.gateway.host}:{settings.gateway.port}",
             dagster=f"http://127.0.0.1:{settings.dagster.port}",
+            encoder=_encoder_address(settings.encoder),
+            encoder_grpc=settings.encoder.target if settings.encoder.enabled else None,
             nats=nats,
             nats_monitor=f"http://{nats_host}:{settings.nats.monitor_port}",
             postgres=postgres,
         )
 
     def without_secrets(self) -> dict[str, str]:
-        """Return the addresses as they may be shown."""
-        return {name: _hide_password(url) for name, url in msgspec.structs.asdict(self).items()}
+        """Return the addresses of the parts that there are, as they may be shown."""
+        addresses: dict[str, str | None] = msgspec.structs.asdict(self)
+        return {name: _hide_password(url) for name, url in addresses.items() if url is not None}
 
 
 class _Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +82,14 @@ def _read(file: Path) -> _Running | None:
     # A PID may have been handed to another process since.
     is_same = abs(process.create_time() - running.started_at) < 1
     return running if is_same else None
+
+
+def _encoder_address(settings: EncoderSettings) -> str | None:
+    if not settings.enabled:
+        return None
+    if settings.url is not None:
+        return f"grpc://{settings.url}"
+    return f"http://{settings.host}:{settings.port}"
 
 
 def _hide_password(url: str) -> str:

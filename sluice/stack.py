@@ -55,6 +55,11 @@ class Stack:
     def sqlalchemy_url(self) -> str:
         return with_psycopg(self.database_url)
 
+    @property
+    def has_own_encoder(self) -> bool:
+        """Whether an encoder is run here, rather than none or another's used."""
+        return self.settings.encoder.enabled and self.settings.encoder.url is None
+
     def nats_url(self, user: str) -> str:
         return self.settings.nats_url if self.nats is None else self.nats.url(user)
 
@@ -71,6 +76,10 @@ class Stack:
             "gateway.port": (settings.gateway.host, settings.gateway.port),
             "dagster.port": ("127.0.0.1", settings.dagster.port),
         }
+        if self.has_own_encoder:
+            encoder = settings.encoder
+            wanted["encoder.port"] = (encoder.host, encoder.port)
+            wanted["encoder.grpc_port"] = (encoder.host, encoder.grpc_port)
         if self.nats is not None:
             wanted["nats.port"] = ("127.0.0.1", settings.nats.port)
             wanted["nats.monitor_port"] = ("127.0.0.1", settings.nats.monitor_port)
@@ -80,12 +89,15 @@ class Stack:
 
     def environment(self, nats_user: str) -> dict[str, str]:
         """Settings of a child process, as the environment variables it reads them from."""
-        environment = {
-            "SLUICE_DATA_DIR": str(self.data_dir),
+        return {
+            **self.base_environment(),
             "SLUICE_POSTGRES_URL": self.database_url,
             "SLUICE_NATS_URL": self.nats_url(nats_user),
-            "PYTHONUNBUFFERED": "1",
         }
+
+    def base_environment(self) -> dict[str, str]:
+        """Those of a child process that needs neither the store nor the broker."""
+        environment = {"SLUICE_DATA_DIR": str(self.data_dir), "PYTHONUNBUFFERED": "1"}
         config_file = Path(os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG_FILE))
         if config_file.is_file():
             environment[CONFIG_VARIABLE] = str(config_file.resolve())

@@ -10,6 +10,8 @@ import msgspec
 import nats
 import nats.errors
 
+from knowledge.encoding.remote_encoder import RemoteEncoder
+from knowledge.ports import EncoderUnavailable
 from sluice.endpoints import Endpoints
 from sluice.servers.probes import http_probe, sql_probe
 from sluice.servers.spec import NotReady, Probe
@@ -29,6 +31,7 @@ async def check_health(endpoints: Endpoints) -> dict[str, PartHealth]:
         "gateway": http_probe(f"{endpoints.gateway}/healthz"),
         "dagster": http_probe(f"{endpoints.dagster}/server_info"),
         "dagster_daemon": _daemon_probe(endpoints.dagster),
+        **_encoder_probes(endpoints.encoder),
         "nats": _nats_probe(endpoints.nats),
         "nats_monitor": http_probe(f"{endpoints.nats_monitor}/healthz"),
         "postgres": sql_probe(endpoints.postgres),
@@ -49,6 +52,27 @@ async def _check(probe: Probe) -> PartHealth:
         latency_ms=round((time.monotonic() - started) * 1000, 1),
         detail=detail,
     )
+
+
+def _encoder_probes(address: str | None) -> Mapping[str, Probe]:
+    if address is None:
+        return {}
+    target = address.removeprefix("grpc://")
+    is_grpc = target != address
+    return {"encoder": _describe_probe(target) if is_grpc else http_probe(f"{address}/health")}
+
+
+def _describe_probe(target: str) -> Probe:
+    async def probe() -> None:
+        encoder = RemoteEncoder(target, timeout_seconds=3)
+        try:
+            await encoder.describe()
+        except EncoderUnavailable as error:
+            raise NotReady(str(error)) from error
+        finally:
+            await encoder.close()
+
+    return probe
 
 
 def _nats_probe(url: str) -> Probe:

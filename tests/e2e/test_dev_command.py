@@ -55,7 +55,7 @@ def platform(checkout: Path) -> Iterator[PlatformStack]:
 
 def test_table_shows_addresses_without_passwords(platform: PlatformStack) -> None:
     table = platform.output.partition("Sluice is running")[2].partition("Try it:")[0]
-    for setting in ("GATEWAY", "DAGSTER", "NATS", "NATS_MONITOR", "POSTGRES"):
+    for setting in ("GATEWAY", "DAGSTER", "ENCODER", "NATS", "NATS_MONITOR", "POSTGRES"):
         assert f"127.0.0.1:{platform.environment[f'SLUICE_{setting}_PORT']}" in table
     credentials = json.loads((platform.data_dir / "credentials.json").read_text())
     assert credentials
@@ -79,8 +79,9 @@ async def test_status_prints_working_addresses(platform: PlatformStack) -> None:
     )
     report = platform.status()
     endpoints = report["endpoints"]
-    assert set(endpoints) == {"gateway", "dagster", "nats", "nats_monitor", "postgres"}
-    assert set(report["health"]) == {*endpoints, "dagster_daemon"}
+    parts = {"gateway", "dagster", "encoder", "nats", "nats_monitor", "postgres"}
+    assert set(endpoints) == {*parts, "encoder_grpc"}
+    assert set(report["health"]) == {*parts, "dagster_daemon"}
     for part, health in report["health"].items():
         assert health["status"] == "ok", (part, health)
         assert health["latency_ms"] >= 0
@@ -309,8 +310,9 @@ def _dev_that_ends(environment: dict[str, str]) -> subprocess.CompletedProcess[s
 
 
 def _assert_stops_without_a_trace(platform: PlatformStack, number: signal.Signals) -> None:
-    parts = ("dev", "postgres", "nats", "gateway", "dagster-code", "dagster-web", "dagster-daemon")
-    assert len(platform.processes()) >= len(parts)
+    servers = ("postgres", "nats", "encoder", "gateway")
+    dagster = ("dagster-code", "dagster-web", "dagster-daemon")
+    assert len(platform.processes()) >= len(("dev", *servers, *dagster))
     seconds = platform.stop(number)
     assert seconds < STOP_LIMIT_SECONDS
     assert platform.process.returncode == 0, platform.tail()

@@ -24,7 +24,7 @@ TRIED_ELSEWHERE = {
     ".venv/bin/sluice status": "below",
     ".venv/bin/sluice migrate": "below",
     ".venv/bin/sluice streams": "below",
-    ".venv/bin/dagster dev -w workspace.yaml -p 3001": "test_dev_command.py",
+    ".venv/bin/dagster dev -w workspace.yaml -p 3010": "test_dev_command.py",
 }
 
 

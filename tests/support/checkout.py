@@ -7,6 +7,7 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 _ROOMS = (
     "contracts",
     "knowledge",
+    "encoder",
     "gateway",
     "resources",
     "sensors",

@@ -28,6 +28,8 @@ _MARK_VARIABLE = "PLATFORM_STACK_MARK"
 _PORT_SETTINGS = (
     "SLUICE_GATEWAY_PORT",
     "SLUICE_DAGSTER_PORT",
+    "SLUICE_ENCODER_PORT",
+    "SLUICE_ENCODER_GRPC_PORT",
     "SLUICE_NATS_PORT",
     "SLUICE_NATS_MONITOR_PORT",
     "SLUICE_POSTGRES_PORT",
@@ -35,6 +37,7 @@ _PORT_SETTINGS = (
 _PART_MARKS = {
     "postgres": "bin/postgres",
     "nats": "nats-server",
+    "encoder": "-m encoder",
     "gateway": "-m gateway",
     "dagster-code": "dagster api grpc",
     "dagster-web": "dagster_webserver",
@@ -89,7 +92,7 @@ class PlatformStack:
         )
 
     def part(self, name: str) -> psutil.Process:
-        """The process of `postgres`, `nats`, `gateway`, `dagster-code`, `-web` or `-daemon`.
+        """The process of a part: `postgres`, `encoder`, `dagster-code` and the like.
 
         Raises:
             LookupError: it does not run.
