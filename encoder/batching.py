@@ -14,16 +14,17 @@ import structlog
 from encoder.errors import EncoderError, InferenceFailed, NotReady, Overloaded, TooLarge
 from encoder.lanes import Batch, Job, Lane, padded_tokens
 from encoder.metrics import EncoderMetrics
-from knowledge.encoding.engine import EncoderEngine, TokenizedText
+from knowledge.encoding.engine import EncoderEngine
+from knowledge.encoding.tokenization import TokenizedText
 from knowledge.ports import EmbeddingKind, Encoding
 
 _QUERY_BATCHES_IN_A_ROW = 8
 """While documents wait; then it is one batch of theirs."""
 
 _QUERIES_ARE_ABOUT_SECONDS = 1.0
-_SHORT_BATCH_SHARE = 8
-"""While queries are about, a batch of documents is this part of a full one: a query that comes
-in the middle of it waits for its end."""
+_SHORT_BATCH_TOKENS = 512
+"""Most of a batch of documents while queries are about: one that comes in the middle of the batch
+waits for its end."""
 
 _QUERIES_QUEUE_SHARE = 8
 """This part of the queue is kept free of documents."""
@@ -165,7 +166,7 @@ class TokenBatcher:
             else:
                 self._query_batches = 0
                 if time.monotonic() - self._last_query < _QUERIES_ARE_ABOUT_SECONDS:
-                    budget //= _SHORT_BATCH_SHARE
+                    budget = min(budget, _SHORT_BATCH_TOKENS)
                 batch = documents.next_batch(budget)
             self._waiting_tokens -= _tokens(batch)
             return batch

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from itertools import islice
 
-from knowledge.encoding.engine import TokenizedText
+from knowledge.encoding.tokenization import TokenizedText
 from knowledge.ports import Encoding
 
 _WINDOW_TEXTS = 512

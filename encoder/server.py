@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 import uvicorn
+from knowledge.encoding.loading import ModelDirectoryError, load_encoder
 from starlette.applications import Starlette
 
 from contracts.settings import EncoderSettings, SettingsError, load_settings
@@ -21,7 +22,6 @@ from encoder.logs import configure_logging
 from encoder.metrics import EncoderMetrics
 from encoder.service import EncoderService
 from knowledge.encoding.engine import EncoderEngine
-from knowledge.encoding.loading import ModelDirectoryError, load_encoder
 
 _KEEP_ALIVE_SECONDS = 75
 _ENDING_REQUESTS_SECONDS = 1

@@ -10,7 +10,8 @@ from contracts.settings import EncoderSettings
 from encoder.batching import TokenBatcher
 from encoder.errors import InvalidRequest, NoInput, NotReady, RefusedText, TooLarge
 from encoder.metrics import EncoderMetrics
-from knowledge.encoding.engine import EncoderEngine, TokenizedText, UnencodableText
+from knowledge.encoding.engine import EncoderEngine
+from knowledge.encoding.tokenization import TokenizedText, UnencodableText
 from knowledge.late_interaction import compute_maxsim
 from knowledge.ports import EmbeddingKind, EncoderModel, Encoding, FloatArray
 from knowledge.token_vectors import pack_token_vectors
@@ -157,7 +158,8 @@ class EncoderService:
         self, engine: EncoderEngine, texts: Sequence[str], kind: EmbeddingKind
     ) -> None:
         longest = self._max_tokens(kind)
-        for count in engine.count_tokens(texts, kind=kind):
+        for text in texts:
+            count = engine.count_tokens(text, kind=kind)
             if count > longest:
                 raise TooLarge(
                     f"A text has {count} tokens, more than the {longest} that the model takes as a"

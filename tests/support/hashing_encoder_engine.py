@@ -3,12 +3,12 @@
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from zlib import crc32
 
 import numpy as np
 
+from knowledge.encoding.tokenization import TokenizedText, UnencodableText
 from knowledge.ports import EmbeddingKind, EncoderModel, Encoding, FloatArray
 
 VOCABULARY = 30_000
@@ -23,20 +23,6 @@ HASHING_MODEL = EncoderModel(
     max_query_tokens=32,
     max_document_tokens=256,
 )
-
-
-class UnencodableText(ValueError):
-    """A text that has no tokens."""
-
-
-@dataclass(frozen=True)
-class TokenizedText:
-    token_ids: list[int]
-    attention_mask: list[int]
-    kept: list[bool]
-
-    def __len__(self) -> int:
-        return len(self.token_ids)
 
 
 class HashingEncoderEngine:
@@ -77,9 +63,9 @@ class HashingEncoderEngine:
             tokenized.append(TokenizedText(cut, [1] * len(cut), kept))
         return tokenized
 
-    def count_tokens(self, texts: Sequence[str], *, kind: EmbeddingKind) -> list[int]:
-        """Return the tokens of each text before it is cut."""
-        return [1 + len(re.findall(r"\w+", text)) for text in texts]
+    def count_tokens(self, text: str, *, kind: EmbeddingKind) -> int:
+        """Return the tokens of a text before it is cut."""
+        return 1 + len(re.findall(r"\w+", text))
 
     def run(self, batch: Sequence[TokenizedText], *, with_tokens: bool = False) -> list[Encoding]:
         """Return the sums of the words' vectors."""
