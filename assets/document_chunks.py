@@ -1,12 +1,9 @@
 """Documents, cut into chunks that retrieval searches."""
 
 import time
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import sqlalchemy
 from dagster import (
     AssetCheckResult,
     AssetCheckSeverity,
@@ -14,61 +11,38 @@ from dagster import (
     AssetExecutionContext,
     AssetObservation,
     AssetSelection,
-    Config,
     Failure,
     MaterializeResult,
-    MetadataValue,
-    TableRecord,
     asset,
     define_asset_job,
     in_process_executor,
 )
-from pydantic import Field
-from sqlalchemy import func, select
 
+from assets.ingest_config import IngestConfig
+from assets.ingest_figures import IngestOutcome, figures_of, unreadable_table
 from assets.sources import DOCUMENT_FILES_KEY
-from contracts.tables import document_chunks as chunks_table
-from contracts.tables import documents as documents_table
+from contracts.settings import load_settings
+from resources.encoder import EncoderResource
 from resources.postgres import PostgresResource
 
+if TYPE_CHECKING:
+    import sqlalchemy
+
+    from knowledge.chunk_encoder import ChunkEncoder
+
 _PROGRESS_INTERVAL_SECONDS = 0.5
-_PREVIEW_ROWS = 10
-_SHOWN_PROBLEMS = 100
 
 INGEST_JOB = "ingest_documents"
 ALL_READABLE = "all_documents_readable"
-
-
-class IngestConfig(Config):
-    """Which files become chunks of which collection."""
-
-    paths: list[str] = Field(
-        default_factory=list, description="Files and folders on the code location's host."
-    )
-    collection: str = Field(default="default", min_length=1)
-    max_tokens: int = Field(default=400, ge=50, le=4000, description="Tokens of a chunk, at most.")
-
-
-@dataclass
-class IngestOutcome:
-    """What an ingest came to, by document."""
-
-    outcomes: Counter[str] = field(default_factory=Counter)
-    chunk_count: int = 0
-    problems: list[tuple[str, str]] = field(default_factory=list)
-    """(source, reason) of files that could not be read."""
-
-    @property
-    def done(self) -> int:
-        return self.outcomes.total() + len(self.problems)
 
 
 @asset(
     deps=[DOCUMENT_FILES_KEY],
     group_name="documents",
     description=(
-        "Passages of the ingested documents, cut along headings, with full-text search. An"
-        " unchanged document is left alone, a changed one replaces its chunks."
+        "Passages of the ingested documents, cut along headings, with full-text search and"
+        " vectors. An unchanged document is left alone, a changed one replaces its chunks, one"
+        " whose file is gone goes."
     ),
     kinds={"postgres"},
     owners=["team:data-platform"],
@@ -81,26 +55,29 @@ class IngestOutcome:
     ],
 )
 def document_chunks(
-    context: AssetExecutionContext, config: IngestConfig, postgres: PostgresResource
+    context: AssetExecutionContext,
+    config: IngestConfig,
+    postgres: PostgresResource,
+    encoder: EncoderResource,
 ) -> MaterializeResult:  # type: ignore[type-arg]  # Dagster reads the bare name
     """Read the files under `paths` and store each in a transaction of its own."""
     files = _find_files(config)
     outcome = IngestOutcome()
-    reported_at = 0.0
-    for _ in _ingest(files, config, postgres, outcome):
-        is_last = outcome.done == len(files)
-        if is_last or time.monotonic() - reported_at > _PROGRESS_INTERVAL_SECONDS:
-            context.log_event(_progress(outcome, len(files)))
-            reported_at = time.monotonic()
+    with postgres.connect() as connection:
+        _remove(connection, config, files, outcome)
+        if files:
+            _ingest(context, config, files, connection, encoder, outcome)
+    for source in outcome.removed:
+        context.log.info(f"{source} was removed")
     for source, reason in outcome.problems:
         context.log.warning(f"{source} was left out: {reason}")
-    if not outcome.outcomes:
+    if files and not outcome.outcomes:
         raise Failure(
             f"None of the {len(files)} files could be read.",
-            metadata={"unreadable": _problem_table(outcome)},
+            metadata={"unreadable": unreadable_table(outcome)},
         )
     return MaterializeResult(
-        metadata={**_figures(outcome, postgres), "unreadable": _problem_table(outcome)},
+        metadata=figures_of(outcome, postgres),
         check_results=[
             AssetCheckResult(
                 check_name=ALL_READABLE,
@@ -127,40 +104,103 @@ def _find_files(config: IngestConfig) -> list[Path]:
     if missing:
         raise Failure(f"No such file or folder: {', '.join(missing)}")
     files = list(find_documents([Path(path) for path in config.paths]))
-    if not files:
+    if not files and not (config.remove and not config.paths):
         raise Failure(
             "No documents were found. Launch the run with `paths` that hold Markdown, text,"
-            " HTML or PDF files."
+            " HTML or PDF files. What was read from there before stays: to delete it, name the"
+            " paths under `remove`."
         )
     return files
 
 
-def _ingest(
-    files: list[Path], config: IngestConfig, postgres: PostgresResource, outcome: IngestOutcome
-) -> Iterator[None]:
-    """Store one file after another, noting each in `outcome`, and pause after each."""
-    from knowledge.chunking import chunk_document
-    from knowledge.document_store import refresh_statistics, store_document
-    from knowledge.documents import UnreadableDocument, load_document
+def _remove(
+    connection: "sqlalchemy.Connection",
+    config: IngestConfig,
+    files: list[Path],
+    outcome: IngestOutcome,
+) -> None:
+    from knowledge.ingest import remove_missing, remove_paths
 
-    with postgres.connect() as connection:
-        for file in files:
-            source = str(file)
-            try:
-                document = load_document(file, source=source)
-            except UnreadableDocument as error:
-                outcome.problems.append((source, str(error)))
+    collection = config.collection
+    outcome.removed += remove_paths(
+        connection, [Path(path) for path in config.remove], collection=collection
+    )
+    if not config.keep_missing:
+        folders = [Path(path) for path in config.paths if Path(path).is_dir()]
+        outcome.removed += remove_missing(connection, folders, files, collection=collection)
+
+
+def _ingest(
+    context: AssetExecutionContext,
+    config: IngestConfig,
+    files: list[Path],
+    connection: "sqlalchemy.Connection",
+    encoder: EncoderResource,
+    outcome: IngestOutcome,
+) -> None:
+    from knowledge.chunk_encoder import ChunkEncoder
+    from knowledge.embedded_text import choose_max_tokens
+
+    with encoder.open() as engine:
+        chunk_encoder = None
+        if engine is not None:
+            is_rerank_off = load_settings().retrieval.rerank == "off"
+            chunk_encoder = ChunkEncoder(engine, with_tokens=not is_rerank_off)
+            outcome.embedding_model = engine.model.name
+        outcome.max_tokens = config.max_tokens or choose_max_tokens(
+            engine.model if engine else None
+        )
+        _store(context, config, files, connection, chunk_encoder, outcome)
+        if chunk_encoder is not None:
+            outcome.embedded_count = chunk_encoder.text_count
+
+
+def _store(
+    context: AssetExecutionContext,
+    config: IngestConfig,
+    files: list[Path],
+    connection: "sqlalchemy.Connection",
+    encoder: "ChunkEncoder | None",
+    outcome: IngestOutcome,
+) -> None:
+    """Store one file after another, noting each in `outcome` and the progress in the run."""
+    from knowledge.document_store import refresh_statistics
+    from knowledge.embedding_models import EmbeddingModelMismatch, require_model
+    from knowledge.ingest import Ingest, LeftOut
+    from knowledge.vector_index import loading_vectors
+
+    if encoder is not None:
+        try:
+            with connection.begin():
+                require_model(connection, encoder.model)
+        except EmbeddingModelMismatch as error:
+            raise Failure(str(error)) from error
+    ingest = Ingest(
+        connection,
+        collection=config.collection,
+        max_tokens=outcome.max_tokens,
+        attributes=config.attributes,
+        encoder=encoder,
+    )
+    reported_at = loaded_at = 0.0
+    with loading_vectors(connection):
+        for result in ingest.run(files):
+            if isinstance(result, LeftOut):
+                outcome.problems.append((result.source, result.reason))
             else:
-                chunks = chunk_document(document, max_tokens=config.max_tokens)
-                with connection.begin():
-                    result = store_document(
-                        connection, document, chunks, collection=config.collection
-                    )
                 outcome.outcomes[result.outcome] += 1
                 outcome.chunk_count += result.chunk_count
-            yield
-        with connection.begin():
-            refresh_statistics(connection)
+                outcome.new_chunk_count += result.new_chunk_count
+                if result.warning:
+                    context.log.warning(f"{result.source}: {result.warning}")
+            is_last = outcome.done == len(files)
+            if is_last or time.monotonic() - reported_at > _PROGRESS_INTERVAL_SECONDS:
+                context.log_event(_progress(outcome, len(files)))
+                reported_at = time.monotonic()
+        loaded_at = time.perf_counter()
+    with connection.begin():
+        refresh_statistics(connection)
+    outcome.seconds = {**ingest.seconds, "index": time.perf_counter() - loaded_at}
 
 
 def _progress(outcome: IngestOutcome, total: int) -> AssetObservation:
@@ -168,39 +208,4 @@ def _progress(outcome: IngestOutcome, total: int) -> AssetObservation:
         asset_key="document_chunks",
         description=f"{outcome.done} of {total} files",
         metadata={"files_done": outcome.done, "files_total": total},
-    )
-
-
-def _figures(outcome: IngestOutcome, postgres: PostgresResource) -> dict[str, MetadataValue]:
-    with postgres.begin() as connection:
-        row_count = connection.scalar(select(func.count()).select_from(chunks_table)) or 0
-        newest = connection.execute(
-            select(
-                documents_table.c.title,
-                documents_table.c.source,
-                documents_table.c.collection,
-                documents_table.c.chunk_count,
-            )
-            .order_by(sqlalchemy.desc(documents_table.c.ingested_at))
-            .limit(_PREVIEW_ROWS)
-        ).all()
-    return {
-        "dagster/row_count": MetadataValue.int(row_count),
-        "documents_added": MetadataValue.int(outcome.outcomes["added"]),
-        "documents_replaced": MetadataValue.int(outcome.outcomes["replaced"]),
-        "documents_unchanged": MetadataValue.int(outcome.outcomes["unchanged"]),
-        "documents_unreadable": MetadataValue.int(len(outcome.problems)),
-        "chunks_of_these_documents": MetadataValue.int(outcome.chunk_count),
-        "preview": MetadataValue.table([TableRecord(dict(row._mapping)) for row in newest]),
-    }
-
-
-def _problem_table(outcome: IngestOutcome) -> MetadataValue:
-    if not outcome.problems:
-        return MetadataValue.text("none")
-    return MetadataValue.table(
-        [
-            TableRecord({"source": source, "reason": reason})
-            for source, reason in outcome.problems[:_SHOWN_PROBLEMS]
-        ]
     )

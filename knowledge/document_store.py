@@ -173,13 +173,21 @@ def find_new_texts(
 def remove_documents(connection: Connection, *, collection: str, sources: Sequence[str]) -> int:
     """Delete the documents of `sources` with their chunks; return how many there were."""
     document_ids = [make_document_id(collection, source) for source in sources]
-    belongs = document_chunks.c.document_id == func.any(document_ids)
-    _discard_reembeddings(
-        connection, list(connection.scalars(select(document_chunks.c.chunk_id).where(belongs)))
+    # Documents before chunks, as in `store_document`, or each could wait for the other.
+    connection.execute(
+        select(documents.c.document_id)
+        .where(documents.c.document_id == func.any(document_ids))
+        .order_by(documents.c.document_id)
+        .with_for_update()
     )
+    belongs = document_chunks.c.document_id == func.any(document_ids)
+    chunk_ids = connection.scalars(
+        delete(document_chunks).where(belongs).returning(document_chunks.c.chunk_id)
+    ).all()
     result = connection.execute(
         delete(documents).where(documents.c.document_id == func.any(document_ids))
     )
+    _discard_reembeddings(connection, chunk_ids)
     return result.rowcount
 
 
@@ -312,10 +320,10 @@ def _replace_chunks(
     kept_ids = complete_ids & {row["chunk_id"] for row in rows} if keep_same else set()
     obsolete_ids = [row.chunk_id for row in stored if row.chunk_id not in kept_ids]
     if obsolete_ids:
-        _discard_reembeddings(connection, obsolete_ids)
         connection.execute(
             delete(document_chunks).where(document_chunks.c.chunk_id == func.any(obsolete_ids))
         )
+        _discard_reembeddings(connection, obsolete_ids)
     new_rows = [row for row in rows if row["chunk_id"] not in kept_ids]
     if new_rows:
         _insert_chunks(connection, new_rows, encoder)

@@ -6,14 +6,27 @@ from assets.chat_pair_dataset import chat_pair_dataset
 from assets.document_chunks import document_chunks, ingest_job
 from assets.event_records.record_assets import record_assets
 from assets.jobs import event_jobs
+from assets.reembedding import chunk_reembeddings, promote_job, promoted_embeddings, reembed_job
 from assets.sources import source_assets
+from resources.encoder import EncoderResource
 from resources.jetstream import JetStreamResource
 from resources.postgres import PostgresResource
 from sensors.declarations import pull_sensors
 
 defs = Definitions(
-    assets=[*source_assets, *record_assets, chat_pair_dataset, document_chunks],
-    jobs=[*event_jobs, ingest_job],
+    assets=[
+        *source_assets,
+        *record_assets,
+        chat_pair_dataset,
+        document_chunks,
+        chunk_reembeddings,
+        promoted_embeddings,
+    ],
+    jobs=[*event_jobs, ingest_job, reembed_job, promote_job],
     sensors=pull_sensors,
-    resources={"jetstream": JetStreamResource(), "postgres": PostgresResource()},
+    resources={
+        "jetstream": JetStreamResource(),
+        "postgres": PostgresResource(),
+        "encoder": EncoderResource(),
+    },
 )

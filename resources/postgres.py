@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psycopg
 import sqlalchemy
 from dagster import ConfigurableResource
 from pydantic import Field
@@ -49,11 +48,3 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
         """
         with self.connect() as connection, connection.begin():
             yield connection
-
-
-def psycopg_connection(connection: sqlalchemy.Connection) -> "psycopg.Connection[tuple[object]]":
-    """Return the driver's connection below `connection`, for COPY in the same transaction."""
-    driver_connection = connection.connection.driver_connection
-    if not isinstance(driver_connection, psycopg.Connection):
-        raise TypeError(f"psycopg 3 is needed, not {type(driver_connection).__name__}")
-    return driver_connection

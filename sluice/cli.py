@@ -122,26 +122,71 @@ def migrate(settings: Settings, url: str | None) -> None:
     click.echo(f"migrated in {seconds:.1f} s")
 
 
+def _read_attributes(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    attributes = {}
+    for value in values:
+        name, separator, content = value.partition("=")
+        if not name or not separator:
+            raise click.BadParameter(f"{value!r} is not of the form key=value")
+        attributes[name] = content
+    return attributes
+
+
 @main.command()
-@click.argument(
-    "paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="PATH…"
-)
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH…")
 @click.option("--collection", default="default", show_default=True, help="Where they belong.")
+@click.option(
+    "--attribute",
+    "attributes",
+    multiple=True,
+    callback=_read_attributes,
+    metavar="KEY=VALUE",
+    help="Given to every document, for filters; repeatable. Front matter gives attributes too.",
+)
+@click.option("--keep-missing", is_flag=True, help="Keep documents whose files are gone.")
+@click.option("--remove", "is_removal", is_flag=True, help="Delete what was read from the paths.")
 @_with_settings
-def ingest(settings: Settings, paths: tuple[Path, ...], collection: str) -> None:
-    """Read documents (Markdown, text, HTML, PDF) for retrieval. Needs a running platform."""
+def ingest(
+    settings: Settings,
+    paths: tuple[Path, ...],
+    collection: str,
+    attributes: dict[str, str],
+    keep_missing: bool,
+    is_removal: bool,
+) -> None:
+    """Read documents (Markdown, text, HTML, PDF) for retrieval. Needs a running platform.
+
+    Documents that were read from a folder before and exist no more are removed.
+    """
     from rich.progress import Progress as ProgressBar
 
     from sluice.endpoints import find_endpoints
     from sluice.ingest import IngestFailed, Progress
     from sluice.ingest import ingest as follow_ingest
+    from sluice.ingest import remove as follow_removal
 
+    absent = [str(path) for path in paths if not is_removal and not path.exists()]
+    if absent:
+        raise click.BadParameter(f"there is no {', '.join(absent)}", param_hint="PATH…")
     dagster_url = find_endpoints(settings).dagster
     summary = None
     try:
         with ProgressBar() as bar:
             task = bar.add_task("starting", total=None)
-            for step in follow_ingest(dagster_url, paths, collection=collection):
+            steps = (
+                follow_removal(dagster_url, paths, collection=collection)
+                if is_removal
+                else follow_ingest(
+                    dagster_url,
+                    paths,
+                    collection=collection,
+                    attributes=attributes,
+                    keep_missing=keep_missing,
+                )
+            )
+            for step in steps:
                 if isinstance(step, Progress):
                     bar.update(
                         task,
@@ -159,8 +204,14 @@ def ingest(settings: Settings, paths: tuple[Path, ...], collection: str) -> None
         click.echo(f"left out: {source}: {reason}", err=True)
     click.echo(
         f"{summary.added} documents added, {summary.replaced} replaced,"
-        f" {summary.unchanged} unchanged, {len(summary.unreadable)} unreadable"
+        f" {summary.unchanged} unchanged, {len(summary.unreadable)} unreadable,"
+        f" {summary.removed} removed"
     )
+    if summary.chunks_written:
+        click.echo(
+            f"{summary.chunks_written} chunks written, {summary.chunks_per_second:.0f} a second,"
+            f" vectors: {summary.embedding_model}"
+        )
     click.echo(f"{dagster_url}/runs/{summary.run_id}")
 
 

@@ -1,7 +1,7 @@
 """`sluice ingest`: launches the Dagster job that reads documents, and follows it."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ query Follow($run: ID!, $cursor: String) {
           metadataEntries {
             label
             ... on IntMetadataEntry { intValue }
+            ... on FloatMetadataEntry { floatValue }
+            ... on TextMetadataEntry { text }
             ... on TableMetadataEntry { table { records } }
           }
         }
@@ -71,19 +73,58 @@ class Summary:
     added: int
     replaced: int
     unchanged: int
+    removed: int
+    chunks_written: int
+    chunks_per_second: float
+    embedding_model: str
+    """`none` where the chunks have no vectors."""
     unreadable: Sequence[tuple[str, str]]
     """(file, reason)"""
 
 
 def ingest(
-    dagster_url: str, paths: Sequence[Path], *, collection: str
+    dagster_url: str,
+    paths: Sequence[Path],
+    *,
+    collection: str,
+    attributes: Mapping[str, str] | None = None,
+    keep_missing: bool = False,
 ) -> Iterator[Progress | Summary]:
     """Launch the job for `paths`; yield its progress, then its summary.
+
+    Args:
+        attributes: given to every document.
+        keep_missing: whether documents that lay under the folders and are gone are to stay.
 
     Raises:
         IngestFailed: Dagster does not answer, refuses, or the job failed.
     """
-    run_id = _launch(dagster_url, paths, collection)
+    config = {
+        "paths": _absolute(paths),
+        "collection": collection,
+        "attributes": dict(attributes or {}),
+        "keep_missing": keep_missing,
+    }
+    return _follow(dagster_url, _launch(dagster_url, config))
+
+
+def remove(
+    dagster_url: str, paths: Sequence[Path], *, collection: str
+) -> Iterator[Progress | Summary]:
+    """Launch the job that deletes the documents of `paths`; yield its summary.
+
+    Raises:
+        IngestFailed: Dagster does not answer, refuses, or the job failed.
+    """
+    config = {"remove": _absolute(paths), "collection": collection}
+    return _follow(dagster_url, _launch(dagster_url, config))
+
+
+def _absolute(paths: Sequence[Path]) -> list[str]:
+    return [str(path.resolve()) for path in paths]
+
+
+def _follow(dagster_url: str, run_id: str) -> Iterator[Progress | Summary]:
     cursor = None
     reasons: list[str] = []
     summary = None
@@ -109,8 +150,7 @@ def ingest(
         time.sleep(_POLL_SECONDS)
 
 
-def _launch(dagster_url: str, paths: Sequence[Path], collection: str) -> str:
-    config = {"paths": [str(path.resolve()) for path in paths], "collection": collection}
+def _launch(dagster_url: str, config: Mapping[str, Any]) -> str:
     params = {
         "selector": {
             "repositoryLocationName": _LOCATION,
@@ -134,6 +174,10 @@ def _summary(run_id: str, entries: dict[str, Any]) -> Summary:
         added=entries["documents_added"]["intValue"],
         replaced=entries["documents_replaced"]["intValue"],
         unchanged=entries["documents_unchanged"]["intValue"],
+        removed=entries["documents_removed"]["intValue"],
+        chunks_written=entries["chunks_written"]["intValue"],
+        chunks_per_second=entries["chunks_per_second"]["floatValue"],
+        embedding_model=entries["embedding_model"]["text"],
         unreadable=[(each["source"], each["reason"]) for each in records],
     )
 

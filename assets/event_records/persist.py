@@ -14,11 +14,12 @@ from assets.event_records.dead_letters import DeadLetter, Reason, record_dead_le
 from assets.event_records.kinds import RecordKind
 from contracts.events import Event, UndecodableEvent, UnknownSchemaVersion, decode_event
 from contracts.streams import ADVISORIES, PIPELINE, PipelineConsumer
+from knowledge.bulk_copy import psycopg_connection
 from resources.batch_messages import StreamMessage
 from resources.batch_read import read_message, read_ranges
 from resources.batch_settle import acknowledge, give_back, sequences_within, terminate
 from resources.jetstream import JetStreamResource
-from resources.postgres import PostgresResource, psycopg_connection
+from resources.postgres import PostgresResource
 
 
 @dataclass

@@ -31,6 +31,8 @@ ASSETS = {
     "flow_lineage_record",
     "tool_call_record",
     "document_chunks",
+    "chunk_reembeddings",
+    "promoted_embeddings",
 }
 
 

@@ -14,6 +14,7 @@ from dagster import (
     build_sensor_context,
 )
 
+from resources.encoder import EncoderResource
 from resources.jetstream import JetStreamResource
 from resources.postgres import PostgresResource
 
@@ -30,12 +31,22 @@ class Orchestrator:
     """Dagster's daemon and run launcher for a test, on real servers."""
 
     def __init__(
-        self, *, database_url: str, nats_url: str, instance: DagsterInstance | None = None
+        self,
+        *,
+        database_url: str,
+        nats_url: str,
+        instance: DagsterInstance | None = None,
+        encoder: EncoderResource | None = None,
     ) -> None:
+        """
+        Args:
+            encoder: without it, there is none.
+        """
         self.instance = instance or DagsterInstance.ephemeral()
         self.resources = {
             "jetstream": JetStreamResource(url=nats_url),
             "postgres": PostgresResource(url=database_url),
+            "encoder": encoder or EncoderResource(is_enabled=False),
         }
 
     def tick(self, sensor_name: str) -> list[RunRequest] | str:
