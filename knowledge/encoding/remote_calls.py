@@ -42,7 +42,7 @@ _BYTES_OF_CALL = 8 * 1024 * 1024
 _DEFAULT_RETRY_SECONDS = 1.0
 
 
-class EncoderRefused(EncoderUnavailable):
+class EncoderRefused(EncoderUnavailable, ValueError):
     """The encoder takes no such text: asking again does not help, another text may."""
 
 
