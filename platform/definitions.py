@@ -4,7 +4,7 @@ from dagster import Definitions
 
 from assets.chat_pair_dataset import chat_pair_dataset
 from assets.document_chunks import document_chunks, ingest_job
-from assets.event_records.record_assets import record_assets
+from assets.event_records.record_assets import derived_assets, record_assets
 from assets.jobs import event_jobs
 from assets.reembedding import chunk_reembeddings, promote_job, promoted_embeddings, reembed_job
 from assets.sources import source_assets
@@ -17,6 +17,7 @@ defs = Definitions(
     assets=[
         *source_assets,
         *record_assets,
+        *derived_assets,
         chat_pair_dataset,
         document_chunks,
         chunk_reembeddings,

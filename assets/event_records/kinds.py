@@ -10,6 +10,8 @@ import msgspec
 from sqlalchemy import Table
 
 from assets.event_records.chat_text import text_of_answer, text_of_prompt
+from assets.event_records.derived_rows import DerivedRows
+from assets.event_records.rerank_scores import RERANK_SCORES
 from contracts import payloads, tables
 from contracts.events import Event
 from contracts.subjects import PipelineSubject
@@ -30,6 +32,8 @@ class RecordKind:
     group: str
     description: str
     preview_columns: tuple[str, ...]
+    derived: DerivedRows | None = None
+    """Rows of another table that these events bring too."""
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -174,7 +178,8 @@ RETRIEVE = RecordKind(
     payload_columns=_retrieval,
     group="retrieval",
     description="Every search for passages, with all candidates and their scores.",
-    preview_columns=("occurred_at", "correlation_id", "query", "method", "hit_count"),
+    preview_columns=("occurred_at", "query", "method", "status", "hit_count", "rerank_model"),
+    derived=RERANK_SCORES,
 )
 COMPOSE = RecordKind(
     asset_name="compose_record",

@@ -11,6 +11,7 @@ from nats.aio.client import Client
 from assets.batch_config import EventBatchConfig
 from assets.event_records.bulk_insert import BulkInsert
 from assets.event_records.dead_letters import DeadLetter, Reason, record_dead_letters
+from assets.event_records.derived_rows import BulkUpsert
 from assets.event_records.kinds import RecordKind
 from contracts.events import Event, UndecodableEvent, UnknownSchemaVersion, decode_event
 from contracts.streams import ADVISORIES, PIPELINE, PipelineConsumer
@@ -34,6 +35,8 @@ class BatchOutcome:
     without_row: int = 0
     """Events that by their nature have no row here, such as a call without an answer."""
     dead_letters: int = 0
+    derived_rows: int = 0
+    """Rows of the kind's other table that were written or renewed."""
     body_bytes: int = 0
     first_event_at: datetime | None = None
     last_event_at: datetime | None = None
@@ -54,7 +57,19 @@ class BatchOutcome:
             self.last_event_at = moment
 
 
-_Decoded = tuple[StreamMessage, tuple[Any, ...]]
+@dataclass(frozen=True)
+class _Decoded:
+    message: StreamMessage
+    row: tuple[Any, ...]
+    derived_rows: list[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class _Writers:
+    """Where a batch's rows go."""
+
+    inserter: BulkInsert[_Decoded]
+    upserter: BulkUpsert | None
 
 
 async def persist_batch(
@@ -77,8 +92,9 @@ async def persist_batch(
             psycopg_connection(connection),
             table=kind.table.name,
             columns=kind.columns,
-            row_of=lambda decoded: decoded[1],
+            row_of=lambda decoded: decoded.row,
         )
+        upserter = BulkUpsert(connection, kind.derived) if kind.derived else None
         letters = await _letters_of_given_up(client, batch)
         pages = read_ranges(
             client,
@@ -86,10 +102,12 @@ async def persist_batch(
             subject=consumer.subject,
             ranges=batch.sequence_ranges,
         )
-        letters += await _stage_pages(kind, pages, inserter, outcome)
+        letters += await _stage_pages(kind, pages, _Writers(inserter, upserter), outcome)
         staged = outcome.read - outcome.without_row - len(outcome.terminated)
         outcome.new_rows = inserter.insert()
         outcome.duplicates = staged - outcome.new_rows
+        if upserter is not None:
+            outcome.derived_rows = upserter.merge()
         outcome.dead_letters = len(letters)
         record_dead_letters(connection, letters, stream=PIPELINE, consumer=consumer.durable_name)
     return outcome
@@ -151,7 +169,7 @@ async def give_back_batch(
 async def _stage_pages(
     kind: RecordKind,
     pages: AsyncIterator[Sequence[StreamMessage]],
-    inserter: BulkInsert[_Decoded],
+    writers: _Writers,
     outcome: BatchOutcome,
 ) -> list[DeadLetter]:
     """Stage one page in a thread while the broker sends the next."""
@@ -162,7 +180,7 @@ async def _stage_pages(
             if staging is not None:
                 letters += await staging
             staging = asyncio.create_task(
-                asyncio.to_thread(_stage_page, kind, page, inserter, outcome)
+                asyncio.to_thread(_stage_page, kind, page, writers, outcome)
             )
     finally:
         # The connection must be at rest before the transaction ends, however it ends.
@@ -174,7 +192,7 @@ async def _stage_pages(
 def _stage_page(
     kind: RecordKind,
     page: Sequence[StreamMessage],
-    inserter: BulkInsert[_Decoded],
+    writers: _Writers,
     outcome: BatchOutcome,
 ) -> list[DeadLetter]:
     letters: list[DeadLetter] = []
@@ -190,13 +208,25 @@ def _stage_page(
         row = kind.row_of(event, message.sequence)
         if row is None:
             outcome.without_row += 1
+            continue
+        try:
+            derived_rows = kind.derived.rows_of(event) if kind.derived else []
+        except ValueError as error:
+            letters.append(DeadLetter(message, "constraint_violation", str(error)))
         else:
-            decoded.append((message, row))
+            decoded.append(_Decoded(message, row, derived_rows))
     letters += [
-        DeadLetter(refusal.item[0], "constraint_violation", refusal.error)
-        for refusal in inserter.stage(decoded)
+        DeadLetter(refusal.item.message, "constraint_violation", refusal.error)
+        for refusal in writers.inserter.stage(decoded)
     ]
     dead = {letter.message.sequence for letter in letters}
+    if writers.upserter is not None:
+        writers.upserter.stage(
+            row
+            for each in decoded
+            if each.message.sequence not in dead
+            for row in each.derived_rows
+        )
     outcome.terminated += dead
     outcome.settled += [message.sequence for message in page if message.sequence not in dead]
     return letters

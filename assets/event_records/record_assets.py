@@ -8,7 +8,9 @@ from dagster import (
     AssetCheckSeverity,
     AssetCheckSpec,
     AssetExecutionContext,
+    AssetMaterialization,
     AssetsDefinition,
+    AssetSpec,
     Failure,
     MaterializeResult,
     MetadataValue,
@@ -17,6 +19,7 @@ from dagster import (
 )
 
 from assets.batch_config import EventBatchConfig
+from assets.event_records.derived_rows import DerivedRows
 from assets.event_records.kinds import RECORD_KINDS, RecordKind
 from assets.event_records.persist import (
     BatchOutcome,
@@ -88,6 +91,8 @@ def build_record_asset(kind: RecordKind) -> AssetsDefinition:
             f"{outcome.new_rows} rows written, {outcome.duplicates} duplicates,"
             f" {outcome.dead_letters} dead letters"
         )
+        if kind.derived is not None:
+            context.log_event(_derived_materialization(kind.derived, outcome))
         return MaterializeResult(
             metadata={
                 **_figures(config, outcome, waiting),
@@ -114,6 +119,17 @@ async def _run_batch(
             await acknowledge_batch(client, consumer, batch, outcome.settled)
         info = await client.jetstream().consumer_info(PIPELINE, consumer.durable_name)
     return outcome, info.num_pending or 0
+
+
+def _derived_materialization(derived: DerivedRows, outcome: BatchOutcome) -> AssetMaterialization:
+    return AssetMaterialization(
+        derived.asset_name,
+        metadata={
+            "dagster/row_count": MetadataValue.int(outcome.derived_rows),
+            "rows_written": MetadataValue.int(outcome.derived_rows),
+            "events_read": MetadataValue.int(outcome.read),
+        },
+    )
 
 
 def _figures(
@@ -187,4 +203,19 @@ def _shown(value: object) -> str | int | float | bool:
     return "" if value is None else str(value)[:200]
 
 
+def _derived_spec(kind: RecordKind, derived: DerivedRows) -> AssetSpec:
+    return AssetSpec(
+        derived.asset_name,
+        deps=[kind.asset_name],
+        group_name=derived.group,
+        description=f"{derived.description} Written by the runs of `{kind.asset_name}`.",
+        kinds={"postgres"},
+        owners=[OWNER],
+    )
+
+
 record_assets: list[AssetsDefinition] = [build_record_asset(kind) for kind in RECORD_KINDS]
+derived_assets: list[AssetSpec] = [
+    _derived_spec(kind, kind.derived) for kind in RECORD_KINDS if kind.derived is not None
+]
+"""What the record assets' runs write besides, in the same transactions."""
