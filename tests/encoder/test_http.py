@@ -1,18 +1,35 @@
 """The HTTP interfaces: shapes, limits and errors."""
 
 import base64
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import numpy as np
 import pytest
+import pytest_asyncio
 from openai import AsyncOpenAI, BadRequestError
 
 from encoder import body as encoder_body
 from tests.encoder.conftest import RunningEncoder, running_encoder
 from tests.support.hashing_encoder_engine import HASHING_MODEL, HashingEncoderEngine
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 TEXTS = ["the gate opens at four metres", "the fee is paid in May", "gate"]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def encoder() -> AsyncIterator[RunningEncoder]:
+    """One for all tests of the file: most ask it one thing."""
+    async with running_encoder() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(encoder: RunningEncoder) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(encoder.url) as session:
+        yield session
 
 
 async def _post(client: aiohttp.ClientSession, path: str, body: Any) -> tuple[int, Any]:
@@ -295,12 +312,12 @@ async def test_health_names_the_model(client: aiohttp.ClientSession) -> None:
         }
 
 
-async def test_metrics_tell_what_was_done(client: aiohttp.ClientSession) -> None:
-    await _post(client, "/embed", {"inputs": TEXTS, "prompt_name": "document"})
-    await _post(client, "/embed", {"inputs": "x"})
-
-    async with client.get("/metrics") as reply:
-        text = await reply.text()
+async def test_metrics_tell_what_was_done() -> None:
+    async with running_encoder() as running, aiohttp.ClientSession(running.url) as client:
+        await _post(client, "/embed", {"inputs": TEXTS, "prompt_name": "document"})
+        await _post(client, "/embed", {"inputs": "x"})
+        async with client.get("/metrics") as reply:
+            text = await reply.text()
 
     for line in (
         'sluice_encoder_requests_total{endpoint="/embed",status="200"} 1.0',
