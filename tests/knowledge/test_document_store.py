@@ -5,14 +5,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, func, select, update
 
 from contracts.tables import EMBEDDING_DIMENSIONS, document_chunks, documents
+from knowledge.chunk_encoder import ChunkEncoder
 from knowledge.chunking import Chunk, chunk_document
-from knowledge.document_store import make_document_id, remove_documents, store_document
+from knowledge.document_store import (
+    find_sources_under,
+    make_document_id,
+    remove_documents,
+    store_document,
+)
 from knowledge.documents import Document
+from knowledge.embedded_text import text_to_embed
+from knowledge.token_vectors import unpack_token_vectors
 from tests.knowledge.passages import heading, make_document, paragraph
+from tests.support.hashing_encoder_engine import HashingEncoderEngine
 
 HANDBOOK = make_document(
     heading("Handbook"),
@@ -178,3 +188,116 @@ def test_two_writers_of_one_document_take_turns(engine: Engine) -> None:
     with engine.connect() as connection:
         stored = connection.execute(select(documents)).one()
         assert len(_rows(connection)) == stored.chunk_count == 1
+
+
+def _encoder(engine: HashingEncoderEngine | None = None) -> ChunkEncoder:
+    return ChunkEncoder(engine or HashingEncoderEngine(), with_tokens=True)
+
+
+def _store_with(connection: Connection, document: Document, encoder: ChunkEncoder) -> Any:
+    chunks = chunk_document(document)
+    return store_document(connection, document, chunks, collection="manuals", encoder=encoder)
+
+
+def test_a_chunks_vectors_are_those_of_its_title_headings_and_content(
+    connection: Connection,
+) -> None:
+    _store_with(connection, HANDBOOK, _encoder())
+
+    (expected,) = HashingEncoderEngine().encode(
+        [text_to_embed("Handbook", ["Gates"], "Up.")], kind="document", with_tokens=True
+    )
+    row = _rows(connection)["Up."]
+    assert row.embedding_model == "hashing"
+    assert np.allclose(row.embedding, expected.dense, atol=1e-6)
+    assert expected.tokens is not None
+    assert np.allclose(unpack_token_vectors(row.token_vectors), expected.tokens, atol=0.01)
+
+
+def test_only_new_chunks_are_encoded(connection: Connection) -> None:
+    _store_with(connection, HANDBOOK, _encoder())
+    changed = make_document(
+        *HANDBOOK.blocks[:3], paragraph("Down."), *HANDBOOK.blocks[4:], version="2"
+    )
+    encoder = _encoder()
+
+    result = _store_with(connection, changed, encoder)
+
+    assert (result.outcome, result.new_chunk_count, encoder.text_count) == ("replaced", 1, 1)
+    assert all(row.embedding is not None for row in _rows(connection).values())
+    assert _store_with(connection, changed, encoder).outcome == "unchanged"
+    assert encoder.text_count == 1
+
+
+def test_chunks_without_vectors_get_them(connection: Connection) -> None:
+    _store(connection, HANDBOOK)
+    ids = {row.chunk_id for row in _rows(connection).values()}
+
+    assert _store_with(connection, HANDBOOK, _encoder()).new_chunk_count == 3
+
+    rows = _rows(connection).values()
+    assert {row.chunk_id for row in rows} == ids
+    assert all(row.embedding is not None for row in rows)
+    # Without an encoder, what is there stays.
+    assert _store(connection, HANDBOOK).outcome == "unchanged"
+
+
+def test_a_new_title_is_encoded_anew(connection: Connection) -> None:
+    _store_with(connection, HANDBOOK, _encoder())
+    before = _rows(connection)["Up."].embedding
+    encoder = _encoder()
+
+    _store_with(connection, replace(HANDBOOK, title="Manual of weirs"), encoder)
+
+    assert encoder.text_count == 3
+    assert not np.allclose(_rows(connection)["Up."].embedding, before, atol=1e-3)
+
+
+def test_attributes_of_the_ingest_stand_above_the_files_own(connection: Connection) -> None:
+    document = replace(HANDBOOK, attributes={"lang": "en", "tags": ["a"]})
+
+    def store(attributes: dict[str, str]) -> Any:
+        return store_document(
+            connection,
+            document,
+            chunk_document(document),
+            collection="manuals",
+            attributes=attributes,
+        )
+
+    store({"lang": "fr"})
+    ids = {row.chunk_id for row in _rows(connection).values()}
+    assert connection.scalar(select(documents.c.attributes)) == {"lang": "fr", "tags": ["a"]}
+
+    assert store({}).outcome == "replaced"
+    assert connection.scalar(select(documents.c.attributes)) == {"lang": "en", "tags": ["a"]}
+    assert {row.chunk_id for row in _rows(connection).values()} == ids
+    assert store({}).outcome == "unchanged"
+
+
+def test_a_failing_encoder_leaves_the_stored_document(engine: Engine) -> None:
+    with engine.begin() as connection:
+        _store_with(connection, HANDBOOK, _encoder())
+    failing = HashingEncoderEngine()
+    failing.failing_words = {"down"}
+    changed = make_document(*HANDBOOK.blocks[:3], paragraph("Down."), version="2")
+
+    with pytest.raises(RuntimeError, match="told to fail"), engine.begin() as connection:
+        _store_with(connection, changed, _encoder(failing))
+
+    with engine.connect() as connection:
+        assert list(_rows(connection)) == ["Intro.", "Up.", "Boats."]
+
+
+def test_sources_are_found_under_folders_and_nowhere_else(connection: Connection) -> None:
+    for source in ("/a/b.md", "/a/b/c.md", "/a/bc.md", "/a/%.md"):
+        _store(connection, replace(HANDBOOK, source=source))
+
+    def find(*paths: str) -> list[str]:
+        return find_sources_under(connection, paths, collection="manuals")
+
+    assert find("/a/b") == ["/a/b/c.md"]
+    assert find("/a/b.md", "/a/bc.md") == ["/a/b.md", "/a/bc.md"]
+    assert len(find("/a/")) == len(find("/")) == 4
+    assert find("/a/%", "/A") == find() == []
+    assert find_sources_under(connection, ["/a"], collection="other") == []
