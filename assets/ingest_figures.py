@@ -1,8 +1,9 @@
 """What an ingest came to, as a person wants to see it."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy
 from dagster import MetadataValue, TableRecord
@@ -76,7 +77,7 @@ def figures_of(outcome: IngestOutcome, postgres: PostgresResource) -> dict[str, 
             f"seconds_{stage}": MetadataValue.float(round(seconds, 3))
             for stage, seconds in outcome.seconds.items()
         },
-        "preview": MetadataValue.table([TableRecord(dict(row._mapping)) for row in newest]),
+        "preview": _table([dict(row._mapping) for row in newest]),
         "unreadable": unreadable_table(outcome),
         "removed": _table([{"source": source} for source in outcome.removed]),
     }
@@ -87,7 +88,7 @@ def unreadable_table(outcome: IngestOutcome) -> MetadataValue:
     return _table([{"source": source, "reason": reason} for source, reason in outcome.problems])
 
 
-def _table(records: list[dict[str, str]]) -> MetadataValue:
+def _table(records: Sequence[Mapping[str, Any]]) -> MetadataValue:
     if not records:
         return MetadataValue.text("none")
     return MetadataValue.table([TableRecord(each) for each in records[:_SHOWN_FILES]])
