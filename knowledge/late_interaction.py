@@ -1,13 +1,15 @@
 """Late interaction: passages scored by their token vectors against those of the query."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from knowledge.ports import FloatArray
 from knowledge.token_vectors import INT8_SCALE, UnreadableTokenVectors, view_token_vectors
+
+Item = TypeVar("Item")
 
 _LEAST_SCORE = -1.0
 """Of a passage without a token: no other could be less similar."""
@@ -69,8 +71,8 @@ def _multiply(matrices: Sequence[NDArray[Any]], query: FloatArray) -> FloatArray
 
 
 def order_by_maxsim(
-    fused: Mapping[str, float], maxsim: Mapping[str, float], *, rerank_weight: float = 1.0
-) -> list[str]:
+    fused: Mapping[Item, float], maxsim: Mapping[Item, float], *, rerank_weight: float = 1.0
+) -> list[Item]:
     """Return all IDs of `fused`, best first: those with a MaxSim score, then the rest as before.
 
     Args:
