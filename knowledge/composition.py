@@ -30,7 +30,7 @@ class Source:
     source: str
     heading_path: tuple[str, ...]
     score: float | None
-    """The score of the last stage that ranked the passage; the scale is that stage's own."""
+    """See `best_score`."""
 
 
 @dataclass(frozen=True)
@@ -112,15 +112,24 @@ def inject_context(
 
 def describe_source(number: int, passage: Passage) -> Source:
     """Return what a client is told about `passage`, cited as `[number]`."""
-    scores = (passage.maxsim_score, passage.vector_score, passage.text_score)
     return Source(
         number=number,
         chunk_id=passage.chunk_id,
         title=passage.title,
         source=passage.source,
         heading_path=passage.heading_path,
-        score=next((score for score in scores if score is not None), None),
+        score=best_score(passage),
     )
+
+
+def best_score(passage: Passage) -> float | None:
+    """Return the score of the last stage that ranked `passage`; the scale is that stage's own.
+
+    For a fused order that is the cosine similarity: a sum of reciprocal ranks says nothing of
+    how well a passage fits.
+    """
+    scores = (passage.maxsim_score, passage.vector_score, passage.text_score)
+    return next((score for score in scores if score is not None), None)
 
 
 def format_location(title: str, heading_path: Sequence[str]) -> str:

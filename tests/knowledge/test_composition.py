@@ -1,9 +1,10 @@
 """Context composed from passages and injected into a conversation."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
-from knowledge.composition import ComposedContext, compose_context, inject_context
+from knowledge.composition import ComposedContext, best_score, compose_context, inject_context
 from knowledge.tokens import estimate_tokens
 from tests.knowledge.passages import make_passage
 
@@ -35,6 +36,14 @@ def test_sources_are_numbered_with_their_place() -> None:
     assert context.chunk_ids == ("gates", "locks")
     assert "[1] Handbook › Gates › Vertical (handbook.md)\nA sluice gate" in context.text  # noqa: RUF001
     assert "[2] Handbook (locks.md)\nA lock raises" in context.text
+
+
+def test_the_score_is_that_of_the_last_stage_that_says_how_well_it_fits() -> None:
+    hybrid = replace(GATES, vector_score=0.5, fused_score=0.03)
+    assert best_score(GATES) == 1.5
+    assert best_score(hybrid) == 0.5
+    assert best_score(replace(hybrid, maxsim_score=0.0)) == 0.0
+    assert best_score(replace(GATES, text_score=None)) is None
 
 
 def test_the_whole_text_keeps_to_the_budget() -> None:
