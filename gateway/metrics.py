@@ -13,7 +13,10 @@ _DURATION_BUCKETS = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300,
 )  # fmt: skip
 
-_KNOWN_PATHS = frozenset({"/v1/chat/completions", "/v1/models", "/healthz", "/metrics"})
+_KNOWN_PATHS = frozenset(
+    {"/v1/chat/completions", "/v1/embeddings", "/v1/models", "/healthz", "/metrics"}
+)
+_SEARCH_STAGES = ("retrieve", "embed", "search", "rerank")
 _KNOWN_METHODS = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})
 
 
@@ -54,9 +57,13 @@ class GatewayMetrics:
         )
         self._search_failures = Counter(
             "sluice_gateway_search_failures",
-            "Searches for passages that failed or took too long",
+            "Searches that failed (stage retrieve), or went on without one of their stages",
+            ("stage",),
             registry=self.registry,
         )
+        for stage in _SEARCH_STAGES:
+            # Known from the start, so that the first failure is an increase.
+            self._search_failures.labels(stage)
         # `labels()` takes a lock and hashes its arguments on every call: keep what it returned.
         self._request_children: dict[tuple[str, str, int], Counter] = {}
         self._duration_children: dict[str, Histogram] = {}
@@ -95,9 +102,9 @@ class GatewayMetrics:
         """Count one failed call of a backend; `reason` is e.g. `unreachable` or `http_429`."""
         self._backend_errors.labels(backend, reason).inc()
 
-    def count_search_failure(self) -> None:
-        """Count one search that left a request without passages."""
-        self._search_failures.inc()
+    def count_search_failure(self, stage: str) -> None:
+        """Count a stage of a search that failed; `retrieve` is the whole of it."""
+        self._search_failures.labels(stage).inc()
 
     def watch_publisher(self, publisher: EventPublisher) -> None:
         """Report `publisher`'s figures at each scrape."""

@@ -12,10 +12,18 @@ import structlog
 from contracts.settings import RetrievalSettings
 from gateway.metrics import GatewayMetrics
 from gateway.retrieval_controls import RetrievalPlan
-from knowledge.ports import Passage, PassageIndex, SearchUnavailable
+from knowledge.ports import Passage, PassageIndex, SearchResult, SearchUnavailable
 
-SEARCH_METHOD = "text"
+OK = "ok"
+DEGRADED = "degraded"
+FAILED = "failed"
+OFF = "off"
+"""No search was due: it was turned off, there are no documents, or nothing was asked."""
 
+WHOLE_SEARCH = "retrieve"
+"""The stage that a search which found nothing at all is counted under."""
+
+_NO_METHOD = "none"
 _PRESENCE_INTERVAL_SECONDS = 2.0
 
 _log = structlog.get_logger("gateway.retrieval")
@@ -33,15 +41,34 @@ class DocumentIndex(PassageIndex, Protocol):
 
 @dataclass(frozen=True)
 class SearchOutcome:
-    """One search, done or failed."""
+    """One search: done, done without a stage that failed, or failed."""
 
     query: str
     plan: RetrievalPlan
-    passages: list[Passage]
     started: float
     """Monotonic seconds."""
     duration_seconds: float
+    result: SearchResult | None
+    """None where nothing could be searched."""
     error: str | None = None
+    """Why the search failed, or which stage it had to do without and why."""
+    notice: str | None = None
+    """The same for the client, who is told nothing of the servers behind the index."""
+
+    @property
+    def status(self) -> str:
+        if self.result is None:
+            return FAILED
+        return OK if self.error is None else DEGRADED
+
+    @property
+    def passages(self) -> list[Passage]:
+        return [] if self.result is None else self.result.passages
+
+    @property
+    def method(self) -> str:
+        """The stages that did contribute: `text`, `vector`, `hybrid` or `none`."""
+        return _NO_METHOD if self.result is None else self.result.method
 
 
 class Retriever:
@@ -55,6 +82,7 @@ class Retriever:
         self._metrics = metrics
         self._has_documents = False
         self._is_reachable = True
+        self._last_error: str | None = None
         self._presence_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -75,23 +103,40 @@ class Retriever:
     async def search(self, query: str, plan: RetrievalPlan) -> SearchOutcome:
         """Search; a failure or a timeout is part of the outcome, logged and counted."""
         started = perf_counter()
-        passages: list[Passage] = []
-        error = None
+        result = error = notice = None
         try:
-            passages = await self._within_time(
-                self._index.search(query, top_k=plan.top_k, collection=plan.collection)
+            result = await self._within_time(
+                self._index.search(
+                    query, top_k=plan.top_k, filters=plan.filters, min_score=plan.min_score
+                )
             )
         except TimeoutError:
-            error = f"no result within {self.settings.timeout_seconds:g} s"
+            error = notice = f"no result within {self.settings.timeout_seconds:g} s"
         except SearchUnavailable as failure:
             error = str(failure) or "unavailable"
+            notice = "the passage index is unavailable"
         except Exception:  # noqa: BLE001 - logged; a search never costs the request
-            error = "unexpected error"
+            error = notice = "unexpected error"
             _log.exception("search failed unexpectedly")
-        if error is not None:
-            self._metrics.count_search_failure()
-            _log.warning("search failed", error=error)
-        return SearchOutcome(query, plan, passages, started, perf_counter() - started, error)
+        if result is None:
+            self._metrics.count_search_failure(WHOLE_SEARCH)
+        else:
+            for stage in result.stages:
+                if stage.error is not None:
+                    self._metrics.count_search_failure(stage.name)
+            if result.error is not None:
+                error = notice = result.error
+        self._log_change(error)
+        return SearchOutcome(query, plan, started, perf_counter() - started, result, error, notice)
+
+    def _log_change(self, error: str | None) -> None:
+        # One line for each change: while a part is down, every request would have one.
+        if error != self._last_error:
+            if error is None:
+                _log.info("search is whole again")
+            else:
+                _log.warning("search failed or degraded", error=error)
+            self._last_error = error
 
     async def _watch_documents(self) -> None:
         while True:

@@ -1,15 +1,19 @@
 """How a request steers retrieval: headers, and the body's extension field over them."""
 
+import re
 from dataclasses import dataclass
 
 from contracts.settings import RetrievalSettings
 from gateway.errors import InvalidRequest
 from gateway.openai.requests import RetrievalControls
+from knowledge.ports import NO_FILTERS, SearchFilters
 
 _SWITCH = b"x-sluice-retrieval"
 _TOP_K = b"x-sluice-top-k"
 _COLLECTION = b"x-sluice-collection"
+_MIN_SCORE = b"x-sluice-min-score"
 _LARGEST_TOP_K = 100
+_DECIMAL = re.compile(rb"-?[0-9]{1,4}(\.[0-9]{0,20})?|-?\.[0-9]{1,20}")
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,8 @@ class RetrievalPlan:
     is_wanted: bool | None
     """None: search if there are documents."""
     top_k: int
-    collection: str | None
+    min_score: float | None = None
+    filters: SearchFilters = NO_FILTERS
 
 
 def plan_retrieval(
@@ -39,13 +44,29 @@ def plan_retrieval(
     top_k = settings.top_k
     if (header := headers.get(_TOP_K)) is not None:
         top_k = _read_top_k(header)
+    min_score = settings.min_score
+    if (header := headers.get(_MIN_SCORE)) is not None:
+        min_score = _read_min_score(header)
     collection = None
     if (header := headers.get(_COLLECTION)) is not None:
         collection = _read_collection(header)
     return RetrievalPlan(
         is_wanted=is_wanted,
         top_k=top_k if body.top_k is None else body.top_k,
-        collection=collection if body.collection is None else body.collection,
+        min_score=min_score if body.min_score is None else body.min_score,
+        filters=_filters_of(body, collection),
+    )
+
+
+def _filters_of(body: RetrievalControls, collection: str | None) -> SearchFilters:
+    if body.collection is not None:
+        collection = body.collection
+    if collection is None and not body.sources and not body.attributes:
+        return NO_FILTERS
+    return SearchFilters(
+        collection=collection,
+        sources=tuple(body.sources or ()),
+        attributes=body.attributes or NO_FILTERS.attributes,
     )
 
 
@@ -66,6 +87,15 @@ def _read_top_k(value: bytes) -> int:
             param="X-Sluice-Top-K",
         )
     return top_k
+
+
+def _read_min_score(value: bytes) -> float:
+    score = float(value) if _DECIMAL.fullmatch(value) else None
+    if score is None or not -1 <= score <= 1:
+        raise InvalidRequest(
+            "X-Sluice-Min-Score must be a number from -1 to 1.", param="X-Sluice-Min-Score"
+        )
+    return score
 
 
 def _read_collection(value: bytes) -> str:

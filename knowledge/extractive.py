@@ -18,16 +18,20 @@ _NEXT_STEPS = (
 )
 
 
-def compose_extractive_answer(query: str, passages: Sequence[Passage]) -> str:
-    """Return an answer in Markdown that quotes the best of `passages`, at most three.
+def select_quotations(passages: Sequence[Passage]) -> list[Passage]:
+    """Return the best of `passages`, at most three, none that nearly repeats another."""
+    return split_near_duplicates(passages)[0][:MAX_QUOTED_PASSAGES]
+
+
+def compose_extractive_answer(query: str, quoted: Sequence[Passage]) -> str:
+    """Return an answer in Markdown that quotes `quoted`, passages of `select_quotations`.
 
     The first line says that no language model wrote it. Each quotation is the passage's content,
     unchanged, under its number and place; the sources follow at the end. Without passages the
     answer says so and names what to do.
     """
-    if not passages:
+    if not quoted:
         return "\n\n".join((_describe_miss(query), _NEXT_STEPS))
-    quoted = split_near_duplicates(passages)[0][:MAX_QUOTED_PASSAGES]
     parts = [
         "No language model is configured: these are verbatim passages from the ingested documents "
         "that match your message best."

@@ -45,6 +45,7 @@ class HttpBackend:
         self.settings = settings
         self._session = session
         self._chat_url = URL(f"{settings.base_url}/v1/chat/completions")
+        self._embeddings_url = URL(f"{settings.base_url}/v1/embeddings")
         self._models_url = URL(f"{settings.base_url}/v1/models")
         health_path = _HEALTH_PATHS.get(settings.kind, "/v1/models")
         self._health_url = URL(f"{settings.base_url}{health_path}")
@@ -62,6 +63,13 @@ class HttpBackend:
         Raises:
             BackendError: the server cannot be reached (502) or sends no headers in time (504).
         """
+        return await self._open(self._chat_url, body, context)
+
+    async def open_embeddings(self, body: bytes, context: RequestContext) -> "HttpAnswer":
+        """Send a request for embeddings, in the manner of `open_chat`."""
+        return await self._open(self._embeddings_url, body, context)
+
+    async def _open(self, url: URL, body: bytes, context: RequestContext) -> "HttpAnswer":
         headers = {"Content-Type": "application/json", CORRELATION_ID: context.correlation_id}
         headers.update(self._credentials)
         if context.traceparent is not None:
@@ -72,7 +80,7 @@ class HttpBackend:
         first_byte_due = loop.time() + self.settings.first_byte_timeout_seconds
         response = await self._guard(
             self._session.client.post(
-                self._chat_url,
+                url,
                 data=body,
                 headers=headers,
                 timeout=self._timeout,
@@ -192,6 +200,8 @@ class HttpAnswer:
 
     async def drain(self) -> None:
         content = self._response.content
+        if content.at_eof():
+            return
         try:
             async with asyncio.timeout(_DRAIN_SECONDS):
                 while not content.at_eof():

@@ -4,23 +4,26 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from time import perf_counter
+from typing import Any
 
 from starlette.types import Receive
 
 from gateway.backends.answers import BackendAnswer
 from gateway.backends.http import HttpBackend
+from gateway.backends.refusals import check_refusal
 from gateway.chat.call_record import CANCELLED, COMPLETED, FAILED, CallRecord
 from gateway.chat.grounding import ground_extractive, ground_prompt
+from gateway.chat.retrieval_record import retrieval_timings
 from gateway.chat.writers import AnswerWriter
 from gateway.disconnect import ClientDisconnected, DisconnectWatch
 from gateway.errors import BackendError, GatewayError, Header, SearchFailed, ShuttingDown
 from gateway.extractive import ExtractiveAnswer
 from gateway.metrics import GatewayMetrics
 from gateway.openai.accumulator import AnswerAccumulator
-from gateway.openai.completions import NoCompletion, read_completion, with_field
+from gateway.openai.completions import NoCompletion, read_completion, with_fields
 from gateway.openai.sse import DONE, EventTooLong, SseEvent, SseSplitter
 from gateway.publisher import EventPublisher
-from gateway.retrieval import Retriever
+from gateway.retrieval import OFF, Retriever
 from gateway.retrieval_controls import RetrievalPlan
 from knowledge.composition import inject_context
 from knowledge.extractive import compose_extractive_answer
@@ -30,6 +33,8 @@ LastWrite = Callable[[], Awaitable[None]]
 
 _DONE_EVENT = SseEvent(b"data: [DONE]\n\n", DONE)
 _LONGEST_RECORDED_ERROR = 2000
+_RETRIEVAL_HEADER = b"x-sluice-retrieval"
+_RETRIEVAL_OFF = (_RETRIEVAL_HEADER, OFF.encode())
 
 
 class ChatCall:
@@ -58,7 +63,8 @@ class ChatCall:
         self._answer: BackendAnswer | None = None
         self._accumulator: AnswerAccumulator | None = None
         self._has_started_stream = False
-        self._are_sources_due = False
+        self._due_fields: dict[str, Any] = {}
+        """Extension fields that the answer is still to be given."""
 
     async def run(self, receive: Receive) -> None:
         """Answer the client, and queue the call's events before the last byte is sent.
@@ -103,12 +109,13 @@ class ChatCall:
             search = await self._retriever.search(self._query, self._plan)
             record.grounding = ground_prompt(
                 search,
-                model=record.request.model,
+                record.request,
                 token_budget=self._retriever.settings.token_budget,
+                context_length=self._backend.settings.context_length,
             )
+            self._due_fields = record.grounding.extension_fields
             if record.grounding.context is not None:
                 messages = inject_context(record.request.conversation, record.grounding.context)
-                self._are_sources_due = True
         body = record.request.forwarded_body(messages)
         record.backend_started = perf_counter()
         return await self._backend.open_chat(body, record.context)
@@ -123,9 +130,9 @@ class ChatCall:
                 model=record.request.model,
                 token_budget=self._retriever.settings.token_budget,
             )
-            if search.error is not None:
+            if search.result is None:
                 raise SearchFailed
-            self._are_sources_due = bool(record.grounding.sources)
+            self._due_fields = record.grounding.extension_fields
             text = record.grounding.extractive_answer or ""
         record.backend_started = perf_counter()
         return ExtractiveAnswer(
@@ -140,17 +147,7 @@ class ChatCall:
         description = body[:_LONGEST_RECORDED_ERROR].decode(errors="replace")
         self._metrics.count_backend_error(self._record.backend, f"http_{answer.status}")
         self._finish(FAILED, error=f"status {answer.status}: {description}")
-        is_own_error = 400 <= answer.status < 500 or (
-            answer.status >= 500 and body.lstrip().startswith(b"{") and b'"error"' in body
-        )
-        # 401 is about the gateway's key, not the client's, and its text may hold part of it.
-        if not is_own_error or answer.status == 401:
-            raise BackendError(
-                f"The backend {self._record.backend!r} answered with status {answer.status}.",
-                status=502,
-                backend=self._record.backend,
-                reason="unauthorized" if answer.status == 401 else "refused",
-            )
+        check_refusal(self._record.backend, answer.status, body)
         return partial(
             self._writer.send_body,
             answer.status,
@@ -167,8 +164,8 @@ class ChatCall:
             raise self._backend_error(
                 "answered with something that is no chat completion", "invalid"
             ) from error
-        if self._are_sources_due and self._record.grounding is not None:
-            body = with_field(body, "sources", self._record.grounding.sources)
+        if self._due_fields:
+            body = with_fields(body, self._due_fields)
         headers = self._response_headers(answer)
         self._finish(COMPLETED)
         return partial(self._writer.send_body, answer.status, answer.content_type, headers, body)
@@ -213,9 +210,9 @@ class ChatCall:
             self._record.first_token = perf_counter()
         if kind.is_usage_only and not self._record.request.wants_usage:
             return None
-        if self._are_sources_due and kind.is_object and self._record.grounding is not None:
-            self._are_sources_due = False
-            data = with_field(event.data, "sources", self._record.grounding.sources)
+        if self._due_fields and kind.is_object:
+            data = with_fields(event.data, self._due_fields)
+            self._due_fields = {}
             return SseEvent(b"data: " + data + b"\n\n", data)
         return event
 
@@ -253,14 +250,18 @@ class ChatCall:
 
     def _response_headers(self, answer: BackendAnswer) -> list[Header]:
         headers = list(answer.headers)
-        timings = []
+        timings = ""
         grounding = self._record.grounding
-        if grounding is not None:
-            timings.append(f"search;dur={grounding.search.duration_seconds * 1000:.3f}")
+        if grounding is None:
+            headers.append(_RETRIEVAL_OFF)
+        else:
+            headers.append((_RETRIEVAL_HEADER, grounding.search.status.encode()))
+            for name, seconds in retrieval_timings(grounding):
+                timings += f"{name};dur={seconds * 1000:.3f}, "
             if grounding.sources:
                 headers.append((b"x-sluice-sources", ",".join(grounding.chunk_ids).encode()))
         if self._record.backend_started is not None:
             milliseconds = (perf_counter() - self._record.backend_started) * 1000
-            timings.append(f"backend;dur={milliseconds:.3f}")
-        headers.append((b"server-timing", ", ".join(timings).encode()))
+            timings += f"backend;dur={milliseconds:.3f}"
+        headers.append((b"server-timing", timings.encode()))
         return headers

@@ -6,23 +6,20 @@ from typing import Any, cast
 
 from contracts.events import Event, new_event
 from contracts.payloads import (
-    Candidate,
     ChatPersist,
     ChatTelemetry,
     FlowLineage,
     FlowStage,
-    Retrieval,
-    RetrievalTelemetry,
     ToolCall,
     ToolCallTelemetry,
 )
 from contracts.subjects import PipelineSubject, Subject, TelemetrySubject
 from gateway.chat.grounding import Grounding
+from gateway.chat.retrieval_record import retrieval_payloads, retrieval_stages
 from gateway.openai.answers import Answer
 from gateway.openai.requests import ChatRequest
 from gateway.publisher import EventPublisher
 from gateway.request_context import RequestContext
-from gateway.retrieval import SEARCH_METHOD, SearchOutcome
 
 COMPLETED = "completed"
 FAILED = "failed"
@@ -91,7 +88,8 @@ class CallRecord:
             )
         ]
         if self.grounding is not None:
-            events += self._grounding_events(self.grounding)
+            for subject, payload in retrieval_payloads(self.grounding):
+                events.append((subject, self._event(payload)))
         for call in answer.tool_calls:
             tool_call = ToolCall(
                 tool_call_id=call.tool_call_id,
@@ -132,46 +130,9 @@ class CallRecord:
         events.append((TelemetrySubject.CHAT, self._event(chat_telemetry)))
         return events
 
-    def _grounding_events(self, grounding: Grounding) -> list[tuple[Subject, Event[Any]]]:
-        search = grounding.search
-        if search.error is not None:
-            return []
-        events: list[tuple[Subject, Event[Any]]] = [
-            (PipelineSubject.RETRIEVE, self._event(_retrieval(search))),
-            (TelemetrySubject.RETRIEVE, self._event(_retrieval_telemetry(search))),
-        ]
-        if grounding.composition is not None:
-            events.append((PipelineSubject.COMPOSE, self._event(grounding.composition)))
-        return events
-
     def _stages(self, status: str, error: str | None, ended: float) -> list[FlowStage]:
         started = self.context.started
-        stages = []
-        if self.grounding is not None:
-            search = self.grounding.search
-            failure = {} if search.error is None else {"error": search.error}
-            stages.append(
-                FlowStage(
-                    name="retrieve",
-                    offset_seconds=search.started - started,
-                    duration_seconds=search.duration_seconds,
-                    status="ok" if search.error is None else FAILED,
-                    details={"hit_count": len(search.passages), **failure},
-                )
-            )
-            if self.grounding.composition is not None:
-                composition = self.grounding.composition
-                stages.append(
-                    FlowStage(
-                        name="compose",
-                        offset_seconds=self.grounding.compose_started - started,
-                        duration_seconds=self.grounding.compose_seconds,
-                        details={
-                            "chunk_count": len(composition.chunk_ids),
-                            "token_count": composition.token_count,
-                        },
-                    )
-                )
+        stages = [] if self.grounding is None else retrieval_stages(self.grounding, started)
         if self.backend_started is not None:
             stages.append(
                 FlowStage(
@@ -190,33 +151,3 @@ class CallRecord:
             correlation_id=self.context.correlation_id,
             traceparent=self.context.traceparent,
         )
-
-
-def _retrieval(search: SearchOutcome) -> Retrieval:
-    return Retrieval(
-        query=search.query,
-        collection=search.plan.collection,
-        method=SEARCH_METHOD,
-        top_k=search.plan.top_k,
-        candidates=[
-            Candidate(
-                chunk_id=passage.chunk_id,
-                rank=rank,
-                vector_score=passage.vector_score,
-                text_score=passage.text_score,
-                maxsim_score=passage.maxsim_score,
-            )
-            for rank, passage in enumerate(search.passages, start=1)
-        ],
-        duration_seconds=search.duration_seconds,
-    )
-
-
-def _retrieval_telemetry(search: SearchOutcome) -> RetrievalTelemetry:
-    scores = (passage.text_score for passage in search.passages)
-    return RetrievalTelemetry(
-        top_k=search.plan.top_k,
-        hit_count=len(search.passages),
-        scores=[score for score in scores if score is not None],
-        duration_seconds=search.duration_seconds,
-    )

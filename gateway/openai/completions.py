@@ -1,5 +1,6 @@
 """Reads a complete (not streamed) chat completion."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
@@ -72,10 +73,10 @@ def read_completion(body: bytes) -> Answer:
     return answer
 
 
-def with_field(body: bytes, name: str, value: object) -> bytes:
-    """Return the JSON object `body` with one more field; the others keep their bytes."""
+def with_fields(body: bytes, more: Mapping[str, object]) -> bytes:
+    """Return the JSON object `body` with more fields; the others keep their bytes."""
     fields: dict[str, object] = dict(_fields_decoder.decode(body))
-    fields[name] = value
+    fields.update(more)
     return _encoder.encode(fields)
 
 

@@ -1,22 +1,20 @@
 """Reads a chat completion request: what routing, retrieval and events need, nothing else."""
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Raw, Struct, json
 
 from gateway.errors import InvalidRequest
-
-T = TypeVar("T")
+from gateway.openai.fields import read_field, read_fields
 
 _NOT_PARAMETERS = frozenset(
     {"model", "messages", "tools", "functions", "stream", "stream_options", "retrieval"}
 )
+_TOKEN_LIMITS = ("max_completion_tokens", "max_tokens")
 _TRUE = Raw(b"true")
-_ERROR_PATH = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 
 
 class _Message(Struct):
@@ -28,21 +26,31 @@ class _StreamOptions(Struct):
     include_usage: bool | None = None
 
 
+_Name = Annotated[str, Meta(min_length=1, max_length=2000, pattern=r"^[^\x00]*$")]
+"""PostgreSQL keeps no text with a NUL, so none is found by one."""
+
+
 class RetrievalControls(Struct, forbid_unknown_fields=True, frozen=True):
     """The extension field `retrieval`; None leaves a control to the settings."""
 
     enabled: bool | None = None
     top_k: Annotated[int, Meta(ge=1, le=100)] | None = None
-    collection: Annotated[str, Meta(min_length=1)] | None = None
+    collection: _Name | None = None
+    min_score: Annotated[float, Meta(ge=-1, le=1)] | None = None
+    """Least cosine similarity of a passage."""
+    sources: Annotated[list[_Name], Meta(max_length=100)] | None = None
+    """Paths or URLs of documents; empty as if not given."""
+    attributes: Annotated[dict[_Name, _Name], Meta(max_length=20)] | None = None
+    """Values that a document's attributes must have."""
 
 
-_fields_decoder = json.Decoder(dict[str, Raw])
 _model_decoder = json.Decoder(str)
 _messages_decoder = json.Decoder(list[_Message])
 _stream_decoder = json.Decoder(bool | None)
 _stream_options_decoder = json.Decoder(_StreamOptions | None)
 _tools_decoder = json.Decoder(list[dict[str, Raw]] | None)
 _retrieval_decoder = json.Decoder(RetrievalControls | None)
+_token_limit_decoder = json.Decoder(int | None)
 _conversation_decoder = json.Decoder(list[dict[str, Any]])
 _encoder = json.Encoder()
 
@@ -83,6 +91,22 @@ class ChatRequest:
                 f"'messages' is not valid JSON: {error}.", param="messages", code="invalid_json"
             ) from error
 
+    @property
+    def answer_tokens(self) -> int | None:
+        """What the client lets the answer take; None where it does not say."""
+        for name in _TOKEN_LIMITS:
+            if (raw := self.fields.get(name)) is None:
+                continue
+            try:
+                limit: int | None = _token_limit_decoder.decode(raw)
+            except msgspec.DecodeError:
+                # The backend refuses it in its own words.
+                continue
+            # Some servers take -1 as "no limit".
+            if limit is not None and limit > 0:
+                return limit
+        return None
+
     def forwarded_body(self, messages: list[dict[str, Any]] | None = None) -> bytes:
         """Return the body for the backend: the client's own bytes unless something changes.
 
@@ -114,22 +138,22 @@ def read_chat_request(body: bytes) -> ChatRequest:
         InvalidRequest: it is no JSON object in UTF-8, or a field that the gateway needs is
             missing or of a wrong type; `param` is the field's path, as in `messages[1].role`.
     """
-    fields = _read_fields(body)
-    model = _read(fields, "model", _model_decoder)
+    fields = read_fields(body)
+    model = read_field(fields, "model", _model_decoder)
     if not model:
         raise InvalidRequest("'model' is empty.", param="model")
-    if not _read(fields, "messages", _messages_decoder):
+    if not read_field(fields, "messages", _messages_decoder):
         raise InvalidRequest("'messages' is empty.", param="messages", code="empty_array")
     if "tools" in fields:
-        _read(fields, "tools", _tools_decoder)
-    is_streaming = "stream" in fields and bool(_read(fields, "stream", _stream_decoder))
+        read_field(fields, "tools", _tools_decoder)
+    is_streaming = "stream" in fields and bool(read_field(fields, "stream", _stream_decoder))
     wants_usage = False
     if "stream_options" in fields:
-        options = _read(fields, "stream_options", _stream_options_decoder)
+        options = read_field(fields, "stream_options", _stream_options_decoder)
         wants_usage = options is not None and bool(options.include_usage)
     retrieval = None
     if "retrieval" in fields:
-        retrieval = _read(fields, "retrieval", _retrieval_decoder)
+        retrieval = read_field(fields, "retrieval", _retrieval_decoder)
     return ChatRequest(
         body=body,
         fields=fields,
@@ -138,40 +162,3 @@ def read_chat_request(body: bytes) -> ChatRequest:
         wants_usage=wants_usage,
         retrieval=retrieval or RetrievalControls(),
     )
-
-
-def _read_fields(body: bytes) -> dict[str, Raw]:
-    try:
-        # The fields are only skipped over, which does not look at their encoding.
-        if not body.isascii():
-            body.decode()
-        return _fields_decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(f"The request body is no JSON object: {error}.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest(
-            f"The request body is not valid JSON: {error}.", code="invalid_json"
-        ) from error
-    except RecursionError as error:
-        raise InvalidRequest(
-            "The request body is nested too deeply.", code="invalid_json"
-        ) from error
-
-
-def _read(fields: dict[str, Raw], name: str, decoder: json.Decoder[T]) -> T:
-    raw = fields.get(name)
-    if raw is None:
-        raise InvalidRequest(
-            f"Missing required parameter: '{name}'.",
-            param=name,
-            code="missing_required_parameter",
-        )
-    try:
-        return decoder.decode(raw)
-    except msgspec.DecodeError as error:
-        match = _ERROR_PATH.match(str(error))
-        what, path = (match["what"], match["path"] or "") if match else (str(error), "")
-        param = name + path
-        raise InvalidRequest(
-            f"Invalid value for '{param}': {what}.", param=param, code="invalid_type"
-        ) from error

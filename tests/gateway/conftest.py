@@ -33,7 +33,8 @@ async def client() -> AsyncIterator[aiohttp.ClientSession]:
 def start_gateway() -> Iterator[StartGateway]:
     """Start gateways that are stopped at the test's end.
 
-    Without `nats_url` or `database_url` the gateway has no broker or no database.
+    Without `nats_url` or `database_url` the gateway has no broker or no database, and without
+    the section `encoder` no encoder.
     """
     with ExitStack() as stack:
 
@@ -44,6 +45,7 @@ def start_gateway() -> Iterator[StartGateway]:
             **sections: Any,
         ) -> RunningGateway:
             gateway = {"shutdown_grace_seconds": 2.0, **sections.pop("gateway", {})}
+            sections.setdefault("encoder", {"enabled": False})
             settings = Settings(
                 backends=backends,
                 nats={"url": nats_url},

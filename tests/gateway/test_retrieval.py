@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from contracts.subjects import PipelineSubject, TelemetrySubject
-from knowledge.text_search import PostgresTextIndex
+from knowledge.hybrid_search import HybridIndex
 from tests.gateway.conftest import StartGateway, backend_of, chat_body
 from tests.gateway.documents import ingest
 from tests.gateway.recorded_events import wait_for_events
@@ -53,7 +53,10 @@ async def test_passages_go_into_the_last_user_turn(
         assert response.status == 200
         answer = await response.json()
         chunk_ids = response.headers["X-Sluice-Sources"].split(",")
-        assert "search;dur=" in response.headers["Server-Timing"]
+        timings = response.headers["Server-Timing"].split(", ")
+        assert response.headers["X-Sluice-Retrieval"] == "ok"
+    assert [timing.split(";dur=")[0] for timing in timings] == ["search", "compose", "backend"]
+    assert "retrieval" not in answer
     sent = upstream.requests[0].json
     assert sent["temperature"] == 0.25
     assert sent["messages"][0] == body["messages"][0]
@@ -70,11 +73,13 @@ async def test_passages_go_into_the_last_user_turn(
     retrieval = events[PipelineSubject.RETRIEVE][0].event.payload
     assert (retrieval.query, retrieval.method, retrieval.top_k) == (QUESTION, "text", 5)
     assert retrieval.candidates[0].rank == 1
+    assert (retrieval.status, retrieval.error) == ("ok", None)
     assert retrieval.candidates[0].text_score > 0
     composition = events[PipelineSubject.COMPOSE][0].event.payload
     assert composition.chunk_ids == chunk_ids
     telemetry = events[TelemetrySubject.RETRIEVE][0].event.payload
-    assert telemetry.hit_count == len(retrieval.candidates) == len(telemetry.scores)
+    assert telemetry.hit_count == len(answer["sources"]) == len(telemetry.scores)
+    assert (telemetry.method, telemetry.status) == ("text", "ok")
     lineage = events[PipelineSubject.FLOW_LINEAGE][0].event.payload
     assert [stage.name for stage in lineage.stages] == ["retrieve", "compose", "backend"]
     offsets = [stage.offset_seconds for stage in lineage.stages]
@@ -119,8 +124,9 @@ async def test_retrieval_can_be_turned_off(
 ) -> None:
     body = ask(**fields)
     async with client.post(grounded.url + CHAT, json=body, headers=headers) as response:
-        assert "sources" not in await response.json()
+        assert not {"sources", "retrieval"} & set(await response.json())
         assert "X-Sluice-Sources" not in response.headers
+        assert response.headers["X-Sluice-Retrieval"] == "off"
     body.pop("retrieval", None)
     assert upstream.requests[0].json == body
 
@@ -155,6 +161,11 @@ async def test_top_k_and_collection(
         ("X-Sluice-Top-K", "-1"),
         ("X-Sluice-Top-K", "many"),
         ("X-Sluice-Collection", ""),
+        ("X-Sluice-Min-Score", "1.01"),
+        ("X-Sluice-Min-Score", "-2"),
+        ("X-Sluice-Min-Score", "nan"),
+        ("X-Sluice-Min-Score", "1e-1"),
+        ("X-Sluice-Min-Score", ""),
     ],
 )
 async def test_wrong_headers_are_400(
@@ -187,9 +198,18 @@ async def test_a_slow_search_costs_its_time_limit_and_no_more(
         await other.execute("LOCK TABLE document_chunks IN ACCESS EXCLUSIVE MODE")
         async with client.post(gateway.url + CHAT, json=ask(), headers=headers) as response:
             assert response.status == 200
+            assert response.headers["X-Sluice-Retrieval"] == "failed"
+            answer = await response.json()
         await other.rollback()
+    error = "no result within 0.3 s"
+    assert answer["retrieval"] == {"status": "failed", "method": "none", "error": error}
+    assert "sources" not in answer
     events = await wait_for_events(nats_url, "slow")
-    assert PipelineSubject.RETRIEVE not in events
+    retrieval = events[PipelineSubject.RETRIEVE][0].event.payload
+    assert (retrieval.status, retrieval.error, retrieval.method) == ("failed", error, "none")
+    assert (retrieval.query, retrieval.candidates) == (QUESTION, [])
+    assert events[TelemetrySubject.RETRIEVE][0].event.payload.status == "failed"
+    assert PipelineSubject.COMPOSE not in events
     stages = events[PipelineSubject.FLOW_LINEAGE][0].event.payload.stages
     assert [(stage.name, stage.status) for stage in stages] == [
         ("retrieve", "failed"),
@@ -197,7 +217,9 @@ async def test_a_slow_search_costs_its_time_limit_and_no_more(
     ]
     assert events[PipelineSubject.CHAT_PERSIST][0].event.payload.status == "completed"
     async with client.get(f"{gateway.url}/metrics") as response:
-        assert "sluice_gateway_search_failures_total 1.0" in await response.text()
+        text = await response.text()
+    assert 'sluice_gateway_search_failures_total{stage="retrieve"} 1.0' in text
+    assert 'sluice_gateway_search_failures_total{stage="embed"} 0.0' in text
     await asyncio.sleep(0.1)
     async with client.post(gateway.url + CHAT, json=ask()) as response:
         assert response.headers["X-Sluice-Sources"]
@@ -224,10 +246,11 @@ async def test_a_defect_of_the_index_does_not_fail_the_request(
     async def fail(*_arguments: object, **_options: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(PostgresTextIndex, "search", fail)
+    monkeypatch.setattr(HybridIndex, "search", fail)
     headers = {"X-Correlation-ID": "defect"}
     async with client.post(grounded.url + CHAT, json=ask(), headers=headers) as response:
         assert response.status == 200
+        assert (await response.json())["retrieval"]["status"] == "failed"
     assert upstream.requests[0].json == ask()
     events = await wait_for_events(nats_url, "defect")
     stages = events[PipelineSubject.FLOW_LINEAGE][0].event.payload.stages
@@ -241,8 +264,57 @@ async def test_an_explicit_wish_without_a_database_is_answered_without_passages(
     headers = {"X-Sluice-Retrieval": "on"}
     async with client.post(gateway.url + CHAT, json=ask(), headers=headers) as response:
         assert response.status == 200
-        assert "sources" not in await response.json()
+        answer = await response.json()
+    assert "sources" not in answer
+    assert answer["retrieval"] == {
+        "status": "failed",
+        "method": "none",
+        "error": "the passage index is unavailable",
+    }
     assert upstream.requests[0].json == ask()
+
+
+async def test_a_failed_search_is_told_in_the_first_chunk_of_a_stream(
+    start_gateway: StartGateway, upstream: ScriptedUpstream, client: aiohttp.ClientSession
+) -> None:
+    upstream.script = stream_script(STREAM)
+    gateway = start_gateway(backend_of(upstream))
+    headers = {"X-Sluice-Retrieval": "on"}
+    body = ask(stream=True)
+    async with client.post(gateway.url + CHAT, json=body, headers=headers) as response:
+        assert response.headers["X-Sluice-Retrieval"] == "failed"
+        events = (await response.read()).split(b"\n\n")
+    assert json.loads(events[0].removeprefix(b"data: "))["retrieval"]["status"] == "failed"
+    assert events[1] + b"\n\n" == STREAM[1]
+
+
+async def test_nothing_is_injected_where_the_context_is_full(
+    start_gateway: StartGateway,
+    upstream: ScriptedUpstream,
+    nats_url: str,
+    database_url: str,
+    sqlalchemy_url: str,
+    tmp_path: Path,
+    client: aiohttp.ClientSession,
+) -> None:
+    ingest(sqlalchemy_url, tmp_path)
+    gateway = start_gateway(
+        backend_of(upstream, context_length=1000), nats_url=nats_url, database_url=database_url
+    )
+    # What fits beside the question does not beside a long answer.
+    for max_tokens, is_injected in ((500, True), (960, False)):
+        headers = {"X-Correlation-ID": f"room for {max_tokens}"}
+        body = ask(max_tokens=max_tokens)
+        async with client.post(gateway.url + CHAT, json=body, headers=headers) as response:
+            assert ("sources" in await response.json()) is is_injected
+            assert response.headers["X-Sluice-Retrieval"] == "ok"
+        events = await wait_for_events(nats_url, f"room for {max_tokens}")
+        assert (PipelineSubject.COMPOSE in events) is is_injected
+        lineage = events[PipelineSubject.FLOW_LINEAGE][0].event.payload
+        (details,) = [stage.details for stage in lineage.stages if stage.name == "compose"]
+        assert details["token_budget"] < 1000 - max_tokens
+        assert ("skipped" in details) is not is_injected
+    assert upstream.requests[1].json == body
 
 
 async def test_documents_that_come_later_are_found(

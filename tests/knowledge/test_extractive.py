@@ -1,6 +1,10 @@
 """Answers of the built-in model."""
 
-from knowledge.extractive import MAX_QUOTED_PASSAGES, compose_extractive_answer
+from knowledge.extractive import (
+    MAX_QUOTED_PASSAGES,
+    compose_extractive_answer,
+    select_quotations,
+)
 from tests.knowledge.passages import make_passage
 
 
@@ -28,8 +32,10 @@ def test_only_the_best_are_quoted_and_none_twice() -> None:
     passages = [make_passage(f"Passage number {i} on subject{i}.") for i in range(8)]
     passages.insert(1, passages[0])
 
-    answer = compose_extractive_answer("subject", passages)
+    quoted = select_quotations(passages)
+    answer = compose_extractive_answer("subject", quoted)
 
+    assert quoted == [passages[0], passages[2], passages[3]]
     assert answer.count("Passage number 0") == 1
     assert answer.count("Passage number") == MAX_QUOTED_PASSAGES
 
