@@ -18,8 +18,11 @@ from gateway.backends.http import HttpBackend
 from gateway.backends.router import BackendRouter
 from gateway.backends.session import BackendSession
 from gateway.chat.service import ChatService
+from gateway.embeddings.served_encoder import ServedEncoder
+from gateway.embeddings.service import EmbeddingsService
 from gateway.endpoints import (
     ChatCompletionsEndpoint,
+    EmbeddingsEndpoint,
     ModelsEndpoint,
     answer_gateway_error,
     answer_http_exception,
@@ -32,11 +35,13 @@ from gateway.middleware.recovery import RecoveryMiddleware
 from gateway.middleware.request_context import RequestContextMiddleware
 from gateway.publisher import EventPublisher
 from gateway.retrieval import Retriever
-from knowledge.text_search import PostgresTextIndex
+from knowledge.encoding.remote_encoder import RemoteEncoder
+from knowledge.hybrid_search import HybridIndex
 
 ENDING_CALLS_SECONDS = 0.5
 
 _DATABASE_CONNECT_SECONDS = 2
+_DATABASE_CONNECTIONS = 16
 
 _log = structlog.get_logger("gateway")
 
@@ -65,13 +70,25 @@ def create_app(settings: Settings) -> Starlette:
     engine = create_async_engine(
         settings.sqlalchemy_url,
         pool_pre_ping=True,
+        # A search takes several connections at a time; one over the pool's size is made for one
+        # statement only.
+        pool_size=_DATABASE_CONNECTIONS,
         connect_args={"connect_timeout": _DATABASE_CONNECT_SECONDS},
     )
-    index = PostgresTextIndex(engine, timeout_seconds=settings.retrieval.timeout_seconds)
+    encoder = served_encoder = None
+    # Of a search's time, some must be left for full text where the encoder takes too long.
+    encoder_seconds = min(settings.encoder.timeout_seconds, settings.retrieval.timeout_seconds / 2)
+    if settings.encoder.enabled:
+        encoder = RemoteEncoder(settings.encoder.target, timeout_seconds=encoder_seconds)
+        served_encoder = ServedEncoder(encoder)
+    index = HybridIndex(
+        engine, encoder, settings.retrieval, encoder_timeout_seconds=encoder_seconds
+    )
     retriever = Retriever(index, settings.retrieval, metrics)
     service = ChatService(router, retriever, publisher, metrics)
-    models = ModelsEndpoint(router)
-    health = HealthEndpoint(publisher, engine, backends)
+    embeddings = EmbeddingsService(router, served_encoder, publisher, metrics)
+    models = ModelsEndpoint(router, served_encoder)
+    health = HealthEndpoint(publisher, engine, backends, served_encoder)
 
     async def show_metrics(_request: Request) -> Response:
         return Response(
@@ -88,6 +105,8 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(engine.dispose)
+            if encoder is not None:
+                stack.push_async_callback(encoder.close)
             session.open()
             stack.push_async_callback(session.close)
             publisher.start()
@@ -104,6 +123,11 @@ def create_app(settings: Settings) -> Starlette:
             Route(
                 "/v1/chat/completions",
                 ChatCompletionsEndpoint(service, max_body_bytes=settings.gateway.max_body_bytes),
+                methods=["POST"],
+            ),
+            Route(
+                "/v1/embeddings",
+                EmbeddingsEndpoint(embeddings, max_body_bytes=settings.gateway.max_body_bytes),
                 methods=["POST"],
             ),
             Route("/v1/models", models.list_models, methods=["GET"]),

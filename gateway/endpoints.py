@@ -1,5 +1,7 @@
 """The gateway's HTTP endpoints."""
 
+import asyncio
+
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -11,8 +13,11 @@ from gateway.body import read_body
 from gateway.chat.service import ChatService
 from gateway.chat.writers import OpenAiWriter
 from gateway.disconnect import ClientDisconnected
+from gateway.embeddings.served_encoder import OWNER, ServedEncoder
+from gateway.embeddings.service import EmbeddingsService
 from gateway.errors import INVALID_REQUEST, GatewayError, ModelNotFound, openai_error_body
 from gateway.extractive import MODEL as EXTRACTIVE_MODEL
+from gateway.openai.embeddings import read_embeddings_request
 from gateway.openai.requests import read_chat_request
 from gateway.request_context import current_request
 
@@ -41,11 +46,29 @@ class ChatCompletionsEndpoint:
         )
 
 
+class EmbeddingsEndpoint:
+    """`POST /v1/embeddings`, as a bare ASGI application."""
+
+    def __init__(self, service: EmbeddingsService, *, max_body_bytes: int) -> None:
+        self._service = service
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context = current_request.get()
+        try:
+            body = await read_body(receive, context.headers, limit=self._max_body_bytes)
+        except ClientDisconnected:
+            return
+        request = read_embeddings_request(body)
+        await self._service.answer(request, context, receive=receive, send=send)
+
+
 class ModelsEndpoint:
     """`GET /v1/models` and `GET /v1/models/{model}`."""
 
-    def __init__(self, router: BackendRouter | None) -> None:
+    def __init__(self, router: BackendRouter | None, encoder: ServedEncoder | None) -> None:
         self._router = router
+        self._encoder = encoder
 
     async def list_models(self, _request: Request) -> Response:
         models = [_describe_model(model) for model in await self._served()]
@@ -60,9 +83,18 @@ class ModelsEndpoint:
         raise ModelNotFound(name, [model.model_id for model in served])
 
     async def _served(self) -> list[ServedModel]:
+        of_backends, of_encoder = await asyncio.gather(
+            self._served_by_backends(), self._served_by_encoder()
+        )
+        return of_backends + of_encoder
+
+    async def _served_by_backends(self) -> list[ServedModel]:
         if self._router is None:
-            return [ServedModel(EXTRACTIVE_MODEL, 0, "sluice")]
+            return [ServedModel(EXTRACTIVE_MODEL, 0, OWNER)]
         return await self._router.served_models()
+
+    async def _served_by_encoder(self) -> list[ServedModel]:
+        return [] if self._encoder is None else await self._encoder.served_models()
 
 
 def json_response(content: object, status: int = 200) -> Response:
@@ -73,7 +105,9 @@ def answer_gateway_error(_request: Request, error: Exception) -> Response:
     """Tell the client a failure in OpenAI's envelope."""
     if not isinstance(error, GatewayError):
         raise error
-    return Response(openai_error_body(error), error.status, media_type="application/json")
+    response = Response(openai_error_body(error), error.status, media_type="application/json")
+    response.raw_headers.extend(error.headers)
+    return response
 
 
 def answer_http_exception(request: Request, error: Exception) -> Response:

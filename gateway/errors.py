@@ -1,5 +1,7 @@
 """Failures that a client is told about, and the OpenAI envelope they are told in."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -9,6 +11,7 @@ Header = tuple[bytes, bytes]
 INVALID_REQUEST = "invalid_request_error"
 API_ERROR = "api_error"
 SERVER_ERROR = "server_error"
+RATE_LIMIT = "rate_limit_error"
 
 
 class GatewayError(Exception):
@@ -22,6 +25,7 @@ class GatewayError(Exception):
         error_type: str,
         code: str | None = None,
         param: str | None = None,
+        headers: Sequence[Header] = (),
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -29,6 +33,7 @@ class GatewayError(Exception):
         self.error_type = error_type
         self.code = code
         self.param = param
+        self.headers = headers
 
 
 class InvalidRequest(GatewayError):
@@ -65,6 +70,7 @@ class ModelNotFound(GatewayError):
             code="model_not_found",
             param="model",
         )
+        self.served = served
 
 
 class BackendError(GatewayError):
@@ -85,6 +91,31 @@ class SearchFailed(GatewayError):
             status=503,
             error_type=API_ERROR,
             code="search_unavailable",
+        )
+
+
+class EncoderDown(GatewayError):
+    """503: the vectors that were asked for cannot be made at the moment."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The encoder is unavailable: {reason}.",
+            status=503,
+            error_type=API_ERROR,
+            code="encoder_unavailable",
+        )
+
+
+class EncoderBusy(GatewayError):
+    """429: the encoder's queue is full."""
+
+    def __init__(self, retry_after_seconds: float) -> None:
+        super().__init__(
+            "The encoder has as much to do as it takes; try again later.",
+            status=429,
+            error_type=RATE_LIMIT,
+            code="encoder_overloaded",
+            headers=[(b"retry-after", str(max(1, math.ceil(retry_after_seconds))).encode())],
         )
 
 

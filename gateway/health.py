@@ -11,12 +11,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.backends.http import HttpBackend
+from gateway.embeddings.served_encoder import ServedEncoder
 from gateway.endpoints import json_response
 from gateway.errors import BackendError
 from gateway.publisher import EventPublisher
+from knowledge.ports import EncoderUnavailable
 
 _CHECK_SECONDS = 2.0
 _OK = "ok"
+_OFF = "off"
 _UNREACHABLE = "unreachable"
 
 
@@ -24,27 +27,34 @@ class HealthEndpoint:
     """Answers 200 as long as the gateway does; the parts' state is in the body."""
 
     def __init__(
-        self, publisher: EventPublisher, engine: AsyncEngine, backends: list[HttpBackend]
+        self,
+        publisher: EventPublisher,
+        engine: AsyncEngine,
+        backends: list[HttpBackend],
+        encoder: ServedEncoder | None,
     ) -> None:
         self._publisher = publisher
         self._engine = engine
         self._backends = backends
+        self._encoder = encoder
 
     async def show(self, request: Request) -> Response:
         if "verbose" not in request.query_params:
             return json_response({"status": _OK})
-        broker, database, *backends = await asyncio.gather(
+        broker, database, encoder, *backends = await asyncio.gather(
             self._check_broker(),
             self._check_database(),
+            self._check_encoder(),
             *(self._check_backend(backend) for backend in self._backends),
         )
-        parts = (broker, database, *backends)
-        is_whole = all(part["status"] == _OK for part in parts)
+        parts = (broker, database, encoder, *backends)
+        is_whole = all(part["status"] in (_OK, _OFF) for part in parts)
         return json_response(
             {
                 "status": _OK if is_whole else "degraded",
                 "broker": broker,
                 "database": database,
+                "encoder": encoder,
                 "backends": backends,
             }
         )
@@ -66,6 +76,11 @@ class HealthEndpoint:
         async with self._engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
 
+    async def _check_encoder(self) -> dict[str, object]:
+        if self._encoder is None:
+            return {"status": _OFF}
+        return await _measure(self._encoder.check_health())
+
     async def _check_backend(self, backend: HttpBackend) -> dict[str, object]:
         state = await _measure(backend.check_health(_CHECK_SECONDS))
         return {"name": backend.name, "kind": backend.kind, **state}
@@ -81,6 +96,8 @@ async def _measure(check: Awaitable[object]) -> dict[str, object]:
         error = f"no answer within {_CHECK_SECONDS:g} s"
     except BackendError as failure:
         error = failure.message
+    except EncoderUnavailable as failure:
+        error = str(failure)
     except (SQLAlchemyError, OSError) as failure:
         # SQLAlchemy's own text repeats the statement; the driver's says what happened.
         cause = getattr(failure, "orig", None) or failure

@@ -72,6 +72,9 @@ class ScriptedUpstream:
     script: Script = field(default=lambda _request: answer_json(COMPLETION))
     models: Sequence[str] | None = ("tiny",)
     """None: listing models fails."""
+    embeddings_status: int = 200
+    embeddings_seconds: float = 0
+    """How long a request for embeddings takes."""
     requests: list[ReceivedRequest] = field(default_factory=list)
     list_requests: int = 0
     was_cut: asyncio.Event = field(default_factory=asyncio.Event)
@@ -85,6 +88,32 @@ class ScriptedUpstream:
         except (asyncio.CancelledError, ConnectionError):
             self.was_cut.set()
             raise
+
+    @staticmethod
+    def embeddings(*vectors: Sequence[float]) -> dict[str, Any]:
+        """The answer to a request for embeddings."""
+        data = [
+            {"object": "embedding", "index": index, "embedding": list(vector)}
+            for index, vector in enumerate(vectors)
+        ]
+        usage = {"prompt_tokens": 4, "total_tokens": 4}
+        return {"object": "list", "data": data, "model": "tiny", "usage": usage}
+
+    async def _embeddings(self, request: web.Request) -> web.Response:
+        """As a server that knows no base64: numbers, whatever was asked for."""
+        body = await request.read()
+        self.requests.append(ReceivedRequest(dict(request.headers), body))
+        try:
+            await asyncio.sleep(self.embeddings_seconds)
+        except asyncio.CancelledError:
+            self.was_cut.set()
+            raise
+        if self.embeddings_status != 200:
+            refusal = {"error": {"message": "refused"}}
+            return web.json_response(refusal, status=self.embeddings_status)
+        asked = json.loads(body)["input"]
+        count = len(asked) if isinstance(asked, list) else 1
+        return web.json_response(self.embeddings(*[[0.5, -0.25, 1e-3]] * count))
 
     async def _models(self, _request: web.Request) -> web.Response:
         self.list_requests += 1
@@ -133,6 +162,7 @@ async def scripted_upstream() -> AsyncIterator[ScriptedUpstream]:
     upstream = ScriptedUpstream()
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_post("/v1/chat/completions", upstream._chat)
+    app.router.add_post("/v1/embeddings", upstream._embeddings)
     app.router.add_get("/v1/models", upstream._models)
     app.router.add_get("/health", upstream._health)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
