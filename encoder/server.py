@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 import uvicorn
-from knowledge.encoding.loading import ModelDirectoryError, load_encoder
 from starlette.applications import Starlette
 
 from contracts.settings import EncoderSettings, SettingsError, load_settings
@@ -22,6 +21,8 @@ from encoder.logs import configure_logging
 from encoder.metrics import EncoderMetrics
 from encoder.service import EncoderService
 from knowledge.encoding.engine import EncoderEngine
+from knowledge.encoding.loading import load_encoder
+from knowledge.encoding.model_directory import ModelDirectoryError
 
 _KEEP_ALIVE_SECONDS = 75
 _ENDING_REQUESTS_SECONDS = 1

@@ -11,6 +11,8 @@ import pytest
 
 from contracts.settings import EncoderSettings
 from encoder.server import EncoderServer, open_listener
+from knowledge.encoding.engine import EncoderEngine
+from knowledge.encoding.loading import load_encoder
 from knowledge.encoding.remote_encoder import RemoteEncoder
 from tests.support.hashing_encoder_engine import HashingEncoderEngine
 from tests.support.ports import free_port
@@ -58,6 +60,12 @@ async def _wait_for_model(running: RunningEncoder) -> None:
     async with aiohttp.ClientSession() as session:
         while (await session.get(f"{running.url}/health")).status != 200:
             await asyncio.sleep(0.005)
+
+
+@pytest.fixture(scope="session")
+def encoder_engine(tmp_path_factory: pytest.TempPathFactory) -> EncoderEngine:
+    """The engine with the built-in model."""
+    return load_encoder(EncoderSettings(), tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture
