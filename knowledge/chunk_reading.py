@@ -1,50 +1,82 @@
 """The chunks that a search ranked, read from PostgreSQL."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, LargeBinary, Uuid, any_, case, cast, null, select
+from psycopg import AsyncConnection as DriverConnection
+from psycopg.sql import SQL, Identifier
+from sqlalchemy import ARRAY, Uuid, any_, cast, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.tables import document_chunks, documents
 from knowledge.ports import FloatArray
-from knowledge.vector_search import cosine_distance
+from knowledge.vector_search import format_vector
+
+_SELECT_VECTORS = SQL(
+    "SELECT chunk_id, 1 - (embedding <=> %(vector)s::vector) AS vector_score,"
+    " CASE WHEN chunk_id = ANY(%(with_tokens)s) THEN token_vectors END AS token_vectors"
+    " FROM {} WHERE chunk_id = ANY(%(chunk_ids)s)"
+).format(Identifier(document_chunks.name))
 
 
 @dataclass(frozen=True)
-class StoredChunk:
-    """A chunk with what a search needs of it."""
+class ComparedChunk:
+    """What the vectors of a chunk tell."""
+
+    vector_score: float | None
+    """Cosine similarity with the query; None for a chunk without a vector."""
+    token_vectors: bytes | None
+    """As `pack_token_vectors` makes them; None where not asked for or not there."""
+
+
+@dataclass(frozen=True)
+class ChunkContent:
+    """What is shown of a chunk."""
 
     content: str
     heading_path: tuple[str, ...]
     title: str
     source: str
     collection: str
-    vector_score: float | None
-    """Cosine similarity with the query; None where query or chunk has no vector."""
-    token_vectors: bytes | None
-    """As `pack_token_vectors` makes them; None where not asked for or not there."""
 
 
-async def read_chunks(
+async def compare_chunks(
     connection: AsyncConnection,
-    chunk_ids: Sequence[UUID],
+    chunk_ids: Collection[UUID],
+    vector: FloatArray,
     *,
-    vector: FloatArray | None,
-    with_tokens: Collection[UUID] = (),
-) -> dict[UUID, StoredChunk]:
-    """Return the chunks of `chunk_ids` that are still there.
+    with_tokens: Collection[UUID],
+) -> Mapping[UUID, ComparedChunk]:
+    """Compare those of `chunk_ids` that are still there with the vector of the query.
 
     Args:
-        vector: of the query; None where there is none.
-        with_tokens: those of the chunks whose token vectors are wanted: they are some kilobytes.
+        with_tokens: those of them whose token vectors are read too, some ten kilobytes each.
     """
-    token_vectors = case(
-        (_is_one_of(with_tokens), document_chunks.c.token_vectors),
-        else_=cast(null(), LargeBinary),
-    )
-    distance = null() if vector is None else cosine_distance(vector)
+    # Through the driver itself, since only so the results can be had in binary: the text form of
+    # bytes is twice as long, and takes twice the time to receive.
+    raw = await connection.get_raw_connection()
+    driver: DriverConnection[Any] | None = raw.driver_connection
+    if driver is None:
+        raise TypeError("the connection was taken away from its pool")
+    parameters = {
+        "vector": format_vector(vector),
+        "with_tokens": list(with_tokens),
+        "chunk_ids": list(chunk_ids),
+    }
+    async with driver.cursor(binary=True) as cursor:
+        await cursor.execute(_SELECT_VECTORS, parameters)
+        return {
+            chunk_id: ComparedChunk(vector_score, token_vectors)
+            for chunk_id, vector_score, token_vectors in await cursor.fetchall()
+        }
+
+
+async def read_contents(
+    connection: AsyncConnection, chunk_ids: Collection[UUID]
+) -> Mapping[UUID, ChunkContent]:
+    """Return the contents of those of `chunk_ids` that are still there."""
     rows = await connection.execute(
         select(
             document_chunks.c.chunk_id,
@@ -53,25 +85,17 @@ async def read_chunks(
             document_chunks.c.collection,
             documents.c.title,
             documents.c.source,
-            distance.label("distance"),
-            token_vectors.label("token_vectors"),
         )
         .join(documents, documents.c.document_id == document_chunks.c.document_id)
-        .where(_is_one_of(chunk_ids))
+        .where(document_chunks.c.chunk_id == any_(cast(list(chunk_ids), ARRAY(Uuid))))
     )
     return {
-        row.chunk_id: StoredChunk(
+        row.chunk_id: ChunkContent(
             content=row.content,
             heading_path=tuple(row.heading_path),
             title=row.title,
             source=row.source,
             collection=row.collection,
-            vector_score=None if row.distance is None else 1.0 - float(row.distance),
-            token_vectors=row.token_vectors,
         )
         for row in rows
     }
-
-
-def _is_one_of(chunk_ids: Collection[UUID]) -> ColumnElement[bool]:
-    return document_chunks.c.chunk_id == any_(cast(list(chunk_ids), ARRAY(Uuid)))

@@ -1,36 +1,32 @@
 """Hybrid search: full text and vectors fused by rank, the best put in order by their tokens."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from contracts.payloads import Candidate
 from contracts.settings import RetrievalSettings
 from contracts.tables import document_chunks
-from knowledge.chunk_reading import StoredChunk, read_chunks
+from knowledge.chunk_reading import compare_chunks, read_contents
 from knowledge.corpus_statistics import CorpusStatisticsReader
 from knowledge.late_interaction import compute_maxsim, order_by_maxsim
 from knowledge.ports import (
     NO_FILTERS,
     Encoder,
-    EncoderModel,
-    Encoding,
-    Passage,
     SearchFilters,
     SearchMethod,
     SearchResult,
-    SearchStage,
     SearchUnavailable,
 )
 from knowledge.query_encoding import QueryEncoder, QueryEncodingFailed
 from knowledge.rank_fusion import fuse_rankings
 from knowledge.search_connections import SearchConnections
+from knowledge.search_findings import SearchFindings
 from knowledge.search_scope import SearchScope, read_scope
 from knowledge.text_search import TextSearch, shorten_query
 from knowledge.token_vectors import UnreadableTokenVectors
@@ -55,38 +51,6 @@ _DEPTHS: dict[RetrievalStage, _Depth] = {
     "hybrid": _Depth(),
     "hybrid+rerank": _Depth(rerank="on"),
 }
-
-
-@dataclass
-class _Findings:
-    """What the parts of one search brought; None for what did not run or failed."""
-
-    text: dict[UUID, float] | None = None
-    vector: dict[UUID, float] | None = None
-    encoding: Encoding | None = None
-    model: EncoderModel | None = None
-    errors: list[str] = field(default_factory=list)
-    """Of full-text and vector search, as part of the stage "search"."""
-    stages: list[SearchStage] = field(default_factory=list)
-    chunks: dict[UUID, StoredChunk] = field(default_factory=dict)
-    maxsim: dict[UUID, float] = field(default_factory=dict)
-
-    @property
-    def method(self) -> SearchMethod:
-        if self.vector is None:
-            return "text"
-        return "vector" if self.text is None else "hybrid"
-
-    def vector_score(self, chunk_id: UUID) -> float | None:
-        score = None if self.vector is None else self.vector.get(chunk_id)
-        if score is None and chunk_id in self.chunks:
-            return self.chunks[chunk_id].vector_score
-        return score
-
-    def finish_stage(
-        self, name: Literal["embed", "search", "rerank"], started: float, error: str | None = None
-    ) -> None:
-        self.stages.append(SearchStage(name, started, perf_counter() - started, error))
 
 
 class HybridIndex:
@@ -178,7 +142,7 @@ class HybridIndex:
         min_score: float | None,
     ) -> SearchResult:
         text = shorten_query(query)
-        findings = _Findings()
+        findings = SearchFindings()
         if not text or top_k < 1:
             return SearchResult([], _planned_method(depth))
         started = perf_counter()
@@ -197,17 +161,17 @@ class HybridIndex:
             raise SearchUnavailable("; ".join(causes))
 
         fused = fuse_rankings(*map(list, filter(None, (findings.text, findings.vector))))
-        reranked = list(fused)[: self._rerank_depth(findings)]
-        wanted = list(fused)
-        if min_score is None:
-            wanted = wanted[: max(top_k, len(reranked))]
-        await self._read_chunks(findings, wanted, reranked)
         findings.finish_stage("search", started, "; ".join(findings.errors) or None)
-        order = await self._rerank(findings, fused, reranked)
-        return _describe_result(findings, order, fused, top_k, min_score)
+        if not fused:
+            return findings.describe({}, [], [], {})
+        async with self._connections.open("reading the passages") as connection:
+            order = await self._put_in_order(connection, findings, fused, top_k, min_score)
+            best = findings.select_best(order, top_k, min_score)
+            contents = await read_contents(connection, best)
+        return findings.describe(fused, order, best, contents)
 
     async def _search_text(
-        self, findings: _Findings, text: str, limit: int, scope: SearchScope
+        self, findings: SearchFindings, text: str, limit: int, scope: SearchScope
     ) -> None:
         try:
             findings.text = await self._text_search.rank(text, limit=limit, scope=scope)
@@ -215,7 +179,7 @@ class HybridIndex:
             findings.errors.append(str(error))
 
     async def _search_vectors(
-        self, findings: _Findings, text: str, depth: _Depth, limit: int, scope: SearchScope
+        self, findings: SearchFindings, text: str, depth: _Depth, limit: int, scope: SearchScope
     ) -> None:
         stored_model = scope.statistics.stored_model
         if self._query_encoder is None or stored_model is None:
@@ -236,43 +200,42 @@ class HybridIndex:
         except SearchUnavailable as error:
             findings.errors.append(str(error))
 
-    def _rerank_depth(self, findings: _Findings) -> int:
-        encoding = findings.encoding
-        has_tokens = encoding is not None and encoding.tokens is not None and len(encoding.tokens)
-        return self._settings.rerank_depth if has_tokens else 0
-
-    async def _read_chunks(
-        self, findings: _Findings, wanted: Sequence[UUID], reranked: Sequence[UUID]
-    ) -> None:
-        if not wanted:
-            return
-        # Where vectors could not be compared above, they are not to fail here again.
-        is_compared = findings.encoding is not None and findings.vector is not None
-        vector = findings.encoding.dense if findings.encoding and is_compared else None
-        async with self._connections.open("reading the passages") as connection:
-            findings.chunks = await read_chunks(
-                connection, wanted, vector=vector, with_tokens=reranked
-            )
-
-    async def _rerank(
-        self, findings: _Findings, fused: Mapping[UUID, float], reranked: Sequence[UUID]
+    async def _put_in_order(
+        self,
+        connection: AsyncConnection,
+        findings: SearchFindings,
+        fused: Mapping[UUID, float],
+        top_k: int,
+        min_score: float | None,
     ) -> list[UUID]:
-        packed = {
-            chunk_id: findings.chunks[chunk_id].token_vectors
-            for chunk_id in reranked
-            if chunk_id in findings.chunks
-        }
-        stored = {chunk_id: data for chunk_id, data in packed.items() if data is not None}
-        query = None if findings.encoding is None else findings.encoding.tokens
-        if query is None or not stored:
-            return list(fused)
+        """Compare the best candidates' vectors with the query's; return the final order."""
+        order = list(fused)
+        encoding = findings.encoding
+        # Where the search for vectors failed, comparing them would fail again.
+        if encoding is None or findings.vector is None:
+            return order
         started = perf_counter()
+        has_tokens = encoding.tokens is not None and len(encoding.tokens) > 0
+        reranked = order[: self._settings.rerank_depth] if has_tokens else []
+        shown = order if min_score is not None else order[: max(top_k, len(reranked))]
+        wanted = {*reranked, *(each for each in shown if each not in findings.vector)}
+        if wanted:
+            findings.compared = await compare_chunks(
+                connection, wanted, encoding.dense, with_tokens=reranked
+            )
+        packed = {
+            chunk_id: chunk.token_vectors
+            for chunk_id, chunk in findings.compared.items()
+            if chunk.token_vectors is not None
+        }
+        if encoding.tokens is None or not packed:
+            return order
         try:
-            scores = await asyncio.to_thread(compute_maxsim, query, list(stored.values()))
+            scores = await asyncio.to_thread(compute_maxsim, encoding.tokens, list(packed.values()))
         except UnreadableTokenVectors as error:
             findings.finish_stage("rerank", started, f"reranking failed: {error}")
-            return list(fused)
-        findings.maxsim = dict(zip(stored, scores.tolist(), strict=True))
+            return order
+        findings.maxsim = dict(zip(packed, scores.tolist(), strict=True))
         order = order_by_maxsim(fused, findings.maxsim, rerank_weight=self._rerank_weight)
         findings.finish_stage("rerank", started)
         return order
@@ -282,64 +245,3 @@ def _planned_method(depth: _Depth) -> SearchMethod:
     if not depth.vector:
         return "text"
     return "hybrid" if depth.text else "vector"
-
-
-def _describe_result(
-    findings: _Findings,
-    order: Sequence[UUID],
-    fused: Mapping[UUID, float],
-    top_k: int,
-    min_score: float | None,
-) -> SearchResult:
-    is_fused = findings.method == "hybrid"
-    candidates = [
-        Candidate(
-            chunk_id=str(chunk_id),
-            rank=rank,
-            vector_score=findings.vector_score(chunk_id),
-            text_score=None if findings.text is None else findings.text.get(chunk_id),
-            fused_score=fused[chunk_id] if is_fused else None,
-            maxsim_score=findings.maxsim.get(chunk_id),
-        )
-        for rank, chunk_id in enumerate(order, start=1)
-    ]
-    passages: list[Passage] = []
-    for chunk_id, candidate in zip(order, candidates, strict=True):
-        if len(passages) == top_k:
-            break
-        # One that is not there any more was replaced in the meantime.
-        chunk = findings.chunks.get(chunk_id)
-        if chunk is not None and _is_similar_enough(candidate, min_score):
-            passages.append(_make_passage(chunk, candidate))
-    encoding, model = findings.encoding, findings.model
-    return SearchResult(
-        passages=passages,
-        method=findings.method,
-        candidates=candidates,
-        stages=findings.stages,
-        embedding_model=model.name if model else None,
-        rerank_model=model.name if model and findings.maxsim else None,
-        query_tokens=encoding.token_count if encoding else None,
-        dimensions=len(encoding.dense) if encoding else None,
-    )
-
-
-def _is_similar_enough(candidate: Candidate, min_score: float | None) -> bool:
-    if min_score is None:
-        return True
-    return candidate.vector_score is not None and candidate.vector_score >= min_score
-
-
-def _make_passage(chunk: StoredChunk, candidate: Candidate) -> Passage:
-    return Passage(
-        chunk_id=candidate.chunk_id,
-        content=chunk.content,
-        heading_path=chunk.heading_path,
-        title=chunk.title,
-        source=chunk.source,
-        collection=chunk.collection,
-        text_score=candidate.text_score,
-        vector_score=candidate.vector_score,
-        fused_score=candidate.fused_score,
-        maxsim_score=candidate.maxsim_score,
-    )

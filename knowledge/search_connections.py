@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 
+import psycopg
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -58,11 +59,11 @@ class SearchConnections:
                     select(*(func.set_config(name, value, True) for name, value in values.items()))
                 )
                 yield connection
-        except (SQLAlchemyError, OSError) as error:
+        except (SQLAlchemyError, psycopg.Error, OSError) as error:
             raise SearchUnavailable(f"{what} failed: {_reason(error)}") from error
 
 
-def _reason(error: SQLAlchemyError | OSError) -> str:
+def _reason(error: SQLAlchemyError | psycopg.Error | OSError) -> str:
     # SQLAlchemy's own text of a driver's error repeats the whole statement.
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     return str(cause).strip() or type(cause).__name__

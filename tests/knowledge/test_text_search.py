@@ -11,11 +11,12 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from contracts.settings import RetrievalSettings
 from knowledge.chunking import chunk_document
 from knowledge.document_store import refresh_statistics, store_document
 from knowledge.documents import Document, find_documents, load_document
-from knowledge.ports import PassageIndex, SearchUnavailable
-from knowledge.text_search import PostgresTextIndex
+from knowledge.hybrid_search import HybridIndex
+from knowledge.ports import NO_FILTERS, Passage, PassageIndex, SearchFilters, SearchUnavailable
 from tests.knowledge.passages import heading, make_document, paragraph
 from tests.support.ports import free_port
 
@@ -28,8 +29,16 @@ async def engine(sqlalchemy_url: str) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture
-def index(engine: AsyncEngine) -> PostgresTextIndex:
-    return PostgresTextIndex(engine)
+def index(engine: AsyncEngine) -> HybridIndex:
+    return HybridIndex(engine, None, RetrievalSettings())
+
+
+async def _find(
+    index: HybridIndex, query: str, *, top_k: int = 5, filters: SearchFilters = NO_FILTERS
+) -> list[Passage]:
+    result = await index.search(query, top_k=top_k, filters=filters)
+    assert (result.method, result.error) == ("text", None)
+    return result.passages
 
 
 def _ingest(url: str, *documents: Document, collection: str = "default") -> None:
@@ -66,12 +75,12 @@ CANALS = [
 
 
 async def test_some_of_the_words_are_enough_and_rare_ones_count_more(
-    index: PostgresTextIndex, sqlalchemy_url: str
+    index: HybridIndex, sqlalchemy_url: str
 ) -> None:
     _ingest(sqlalchemy_url, GATES, LOCKS, *CANALS)
 
-    found = await index.search(
-        "How often does one grease the unobtainium spindle in the channel's water?", top_k=5
+    found = await _find(
+        index, "How often does one grease the unobtainium spindle in the channel's water?", top_k=5
     )
 
     assert len(found) == 5
@@ -83,9 +92,7 @@ async def test_some_of_the_words_are_enough_and_rare_ones_count_more(
     assert scores[0] > 2 * scores[1] > 0
 
 
-async def test_a_word_in_a_heading_counts_more(
-    index: PostgresTextIndex, sqlalchemy_url: str
-) -> None:
+async def test_a_word_in_a_heading_counts_more(index: HybridIndex, sqlalchemy_url: str) -> None:
     in_text = make_document(
         heading("Notes"), paragraph("On weirs and other things."), source="text.md", title="Notes"
     )
@@ -99,24 +106,24 @@ async def test_a_word_in_a_heading_counts_more(
     in_title = make_document(paragraph("Walls, again."), source="title.md", title="All the weirs")
     _ingest(sqlalchemy_url, in_text, in_heading, in_title, *CANALS)
 
-    found = await index.search("weir", top_k=5)
+    found = await _find(index, "weir", top_k=5)
 
     assert {passage.source for passage in found[:2]} == {"heading.md", "title.md"}
     assert [passage.source for passage in found[2:]] == ["text.md"]
 
 
-async def test_a_collection_is_searched_alone(
-    index: PostgresTextIndex, sqlalchemy_url: str
-) -> None:
+async def test_a_collection_is_searched_alone(index: HybridIndex, sqlalchemy_url: str) -> None:
     _ingest(sqlalchemy_url, GATES, collection="one")
     _ingest(sqlalchemy_url, LOCKS, collection="other")
 
-    everywhere = await index.search("water of the channel", top_k=5)
-    found = await index.search("water of the channel", top_k=5, collection="other")
+    everywhere = await _find(index, "water of the channel", top_k=5)
+    found = await _find(
+        index, "water of the channel", top_k=5, filters=SearchFilters(collection="other")
+    )
 
     assert {passage.source for passage in everywhere} == {"gates.md", "locks.md"}
     assert [passage.source for passage in found] == ["locks.md"]
-    assert await index.search("water", top_k=5, collection="ab\x00sent\udfff") == []
+    assert await _find(index, "water", filters=SearchFilters(collection="ab\x00sent\udfff")) == []
 
 
 @pytest.mark.parametrize(
@@ -124,10 +131,10 @@ async def test_a_collection_is_searched_alone(
     ["", "   ", "what is the", "?!…", "\x00", "\ud800", "unobtainium", "水門", "'", "\\", ":*"],
 )
 async def test_questions_that_find_nothing(
-    index: PostgresTextIndex, sqlalchemy_url: str, query: str
+    index: HybridIndex, sqlalchemy_url: str, query: str
 ) -> None:
     _ingest(sqlalchemy_url, GATES)
-    assert await index.search(query, top_k=5) == []
+    assert await _find(index, query, top_k=5) == []
 
 
 @pytest.mark.parametrize(
@@ -143,24 +150,24 @@ async def test_questions_that_find_nothing(
     ],
 )
 async def test_no_query_breaks_the_search(
-    index: PostgresTextIndex, sqlalchemy_url: str, query: str
+    index: HybridIndex, sqlalchemy_url: str, query: str
 ) -> None:
     _ingest(sqlalchemy_url, GATES)
-    found = await index.search(query, top_k=5)
+    found = await _find(index, query, top_k=5)
     assert {passage.source for passage in found} == {"gates.md"}
 
 
 async def test_lexemes_with_quotes_and_backslashes_are_found(
-    index: PostgresTextIndex, sqlalchemy_url: str
+    index: HybridIndex, sqlalchemy_url: str
 ) -> None:
     document = make_document(paragraph("See /var/o'neil\\data and http://host/it's?x='1'&y=2."))
     _ingest(sqlalchemy_url, document)
     for query in ("/var/o'neil\\data", "http://host/it's?x='1'&y=2"):
-        assert len(await index.search(query, top_k=5)) == 1
+        assert len(await _find(index, query, top_k=5)) == 1
 
 
 async def test_common_words_are_weighed_by_the_statistics(
-    index: PostgresTextIndex, engine: AsyncEngine, sqlalchemy_url: str
+    index: HybridIndex, engine: AsyncEngine, sqlalchemy_url: str
 ) -> None:
     pages = make_document(
         *(
@@ -177,36 +184,36 @@ async def test_common_words_are_weighed_by_the_statistics(
     async with engine.begin() as connection:
         await connection.run_sync(refresh_statistics)
 
-    found = await index.search("water spillway hydrology", top_k=4)
+    found = await _find(index, "water spillway hydrology", top_k=4)
 
     assert ["Spillway" in passage.content for passage in found] == [True, True, True, False]
     # Every chunk holds both other words: next to nothing tells them apart.
     assert (found[3].text_score or 0) < 0.05 * (found[0].text_score or 0)
 
 
-async def test_has_documents(index: PostgresTextIndex, sqlalchemy_url: str) -> None:
+async def test_has_documents(index: HybridIndex, sqlalchemy_url: str) -> None:
     assert await index.has_documents() is False
     _ingest(sqlalchemy_url, GATES)
     assert await index.has_documents() is True
 
 
-async def test_no_results_are_wanted(index: PostgresTextIndex, sqlalchemy_url: str) -> None:
+async def test_no_results_are_wanted(index: HybridIndex, sqlalchemy_url: str) -> None:
     _ingest(sqlalchemy_url, GATES)
-    assert await index.search("gate", top_k=0) == []
+    assert await _find(index, "gate", top_k=0) == []
 
 
 async def test_a_database_that_is_not_there_is_unavailable() -> None:
     engine = create_async_engine(f"postgresql+psycopg://x:y@127.0.0.1:{free_port()}/absent")
-    index: PassageIndex = PostgresTextIndex(engine)
+    index: PassageIndex = HybridIndex(engine, None, RetrievalSettings())
     with pytest.raises(SearchUnavailable, match="full-text search failed"):
         await index.search("gate", top_k=5)
     with pytest.raises(SearchUnavailable):
-        await PostgresTextIndex(engine).has_documents()
+        await HybridIndex(engine, None, RetrievalSettings()).has_documents()
     await engine.dispose()
 
 
 async def test_a_database_without_tables_is_unavailable(
-    index: PostgresTextIndex, engine: AsyncEngine
+    index: HybridIndex, engine: AsyncEngine
 ) -> None:
     async with engine.begin() as connection:
         await connection.execute(text("DROP TABLE document_chunks"))
@@ -218,7 +225,7 @@ async def test_a_search_that_takes_too_long_is_given_up(
     engine: AsyncEngine, database_url: str, sqlalchemy_url: str
 ) -> None:
     _ingest(sqlalchemy_url, GATES)
-    index = PostgresTextIndex(engine, timeout_seconds=0.2)
+    index = HybridIndex(engine, None, RetrievalSettings(timeout_seconds=0.2))
     with psycopg.connect(database_url) as blocker:
         blocker.execute("LOCK TABLE document_chunks IN ACCESS EXCLUSIVE MODE")
         started = time.monotonic()
@@ -226,13 +233,13 @@ async def test_a_search_that_takes_too_long_is_given_up(
             await index.search("gate", top_k=5)
         assert time.monotonic() - started < 2
         blocker.rollback()
-    assert len(await index.search("gate", top_k=5)) == 2
+    assert len(await _find(index, "gate", top_k=5)) == 2
 
 
-async def test_searches_run_side_by_side(index: PostgresTextIndex, sqlalchemy_url: str) -> None:
+async def test_searches_run_side_by_side(index: HybridIndex, sqlalchemy_url: str) -> None:
     _ingest(sqlalchemy_url, GATES, LOCKS)
     results = await asyncio.gather(*(index.search("spindle", top_k=1) for _ in range(40)))
-    assert all(found[0].heading_path == ("Maintenance",) for found in results)
+    assert all(found.passages[0].heading_path == ("Maintenance",) for found in results)
 
 
 PLAYWRIGHT_GUIDES = Path(playwright.__file__).parent / "driver/package/lib/tools/skills"
@@ -249,16 +256,14 @@ QUESTIONS = [
 ]
 
 
-async def test_real_guides_answer_real_questions(
-    index: PostgresTextIndex, sqlalchemy_url: str
-) -> None:
+async def test_real_guides_answer_real_questions(index: HybridIndex, sqlalchemy_url: str) -> None:
     paths = list(find_documents([PLAYWRIGHT_GUIDES]))
     guides = [load_document(path, source=path.name) for path in paths]
     assert len(guides) >= 8
     _ingest(sqlalchemy_url, *guides)
 
     answered = [
-        guide in {passage.source for passage in await index.search(question, top_k=3)}
+        guide in {passage.source for passage in await _find(index, question, top_k=3)}
         for question, guide in QUESTIONS
     ]
 
