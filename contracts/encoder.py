@@ -8,3 +8,6 @@ MAX_MESSAGE_BYTES = 128 * 1024 * 1024
 
 RETRY_AFTER = "retry-after"
 """Trailing metadata of RESOURCE_EXHAUSTED: seconds, after which there is room again."""
+
+MODEL_ALIAS = "sluice-encoder"
+"""Stands for whichever model is served."""

@@ -9,15 +9,13 @@ from typing import Any, Literal
 
 import msgspec
 
+from contracts.encoder import MODEL_ALIAS
 from encoder.body import decode_body
 from encoder.errors import InvalidRequest, UnknownModel
 from encoder.inputs import embed_input
 from encoder.service import EncoderService
 from encoder.vectors import cut_dimensions
 from knowledge.ports import EmbeddingKind, EncoderModel, FloatArray
-
-MODEL_ALIAS = "sluice-encoder"
-"""Stands for whichever model is served."""
 
 
 class _EmbeddingsRequest(msgspec.Struct):

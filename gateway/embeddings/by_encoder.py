@@ -10,8 +10,9 @@ from contracts.payloads import TokenUsage
 from gateway.embeddings.reply import EmbeddingsReply
 from gateway.embeddings.served_encoder import ServedEncoder
 from gateway.errors import EncoderBusy, EncoderDown, InvalidRequest
-from gateway.openai.embeddings import EmbeddingsRequest, shorten, write_embeddings, write_item
+from gateway.openai.embeddings import EmbeddingsRequest, write_embeddings, write_item
 from knowledge.encoding.remote_calls import EncoderRefused
+from knowledge.encoding.shortening import shorten_vector
 from knowledge.ports import (
     EmbeddingKind,
     EncoderModel,
@@ -47,7 +48,7 @@ async def embed_by_encoder(encoder: ServedEncoder, request: EmbeddingsRequest) -
             if not request.truncates:
                 _refuse_long_texts(part, encodings, model, kind, first=start)
             for position, encoding in enumerate(encodings, start):
-                vector = shorten(encoding.dense, dimensions)
+                vector = shorten_vector(encoding.dense, dimensions)
                 items.append(write_item(position, vector, request.encoding_format))
                 prompt_tokens += encoding.token_count
     except EncoderOverloaded as error:

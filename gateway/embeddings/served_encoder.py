@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
+from contracts.encoder import MODEL_ALIAS
 from gateway.backends.router import ServedModel
 from knowledge.encoding.remote_encoder import RemoteEncoder
 from knowledge.ports import EmbeddingKind, EncoderModel, EncoderUnavailable, Encoding
 
-ALIAS = "sluice-encoder"
-"""Stands for whatever model the encoder serves."""
 OWNER = "sluice"
 
 _ENCODE_SECONDS = 60.0
@@ -29,7 +28,7 @@ class ServedEncoder:
 
     async def serves(self, model: str) -> bool:
         """Return whether `model` is the encoder's. Raises EncoderUnavailable."""
-        return model == ALIAS or model == (await self._encoder.describe()).name
+        return model == MODEL_ALIAS or model == (await self._encoder.describe()).name
 
     async def served_models(self) -> list[ServedModel]:
         """Return the names it can be asked for by; none while the encoder cannot be reached."""
@@ -37,7 +36,7 @@ class ServedEncoder:
             model = await self._encoder.describe()
         except EncoderUnavailable:
             return []
-        return [ServedModel(name, 0, OWNER) for name in (model.name, ALIAS)]
+        return [ServedModel(name, 0, OWNER) for name in (model.name, MODEL_ALIAS)]
 
     async def encode(self, texts: Sequence[str], *, kind: EmbeddingKind) -> list[Encoding]:
         """Return one encoding per text; long texts may take their time.

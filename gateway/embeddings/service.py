@@ -5,6 +5,7 @@ from time import perf_counter
 
 from starlette.types import Receive, Send
 
+from contracts.encoder import MODEL_ALIAS
 from contracts.events import new_event
 from gateway.backends.http import HttpBackend
 from gateway.backends.router import BackendRouter
@@ -14,7 +15,7 @@ from gateway.embedding_events import embedding_payloads
 from gateway.embeddings.by_backend import embed_by_backend
 from gateway.embeddings.by_encoder import embed_by_encoder
 from gateway.embeddings.reply import EmbeddingsReply
-from gateway.embeddings.served_encoder import ALIAS, ServedEncoder
+from gateway.embeddings.served_encoder import ServedEncoder
 from gateway.errors import (
     BackendError,
     EncoderBusy,
@@ -80,7 +81,7 @@ class EmbeddingsService:
         server = await self._choose(request.model)
         started = perf_counter()
         if isinstance(server, ServedEncoder):
-            context.backend, stage = ALIAS, "embed"
+            context.backend, stage = MODEL_ALIAS, "embed"
             reply = await embed_by_encoder(server, request)
         else:
             context.backend, stage = server.name, "backend"
@@ -149,6 +150,6 @@ class EmbeddingsService:
         if isinstance(error, BackendError):
             self._metrics.count_backend_error(error.backend, error.reason)
         elif isinstance(error, EncoderBusy):
-            self._metrics.count_backend_error(ALIAS, "overloaded")
+            self._metrics.count_backend_error(MODEL_ALIAS, "overloaded")
         elif isinstance(error, EncoderDown):
-            self._metrics.count_backend_error(ALIAS, "unavailable")
+            self._metrics.count_backend_error(MODEL_ALIAS, "unavailable")

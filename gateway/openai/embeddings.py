@@ -169,15 +169,6 @@ def write_embeddings(items: Sequence[Raw], *, model: str, prompt_tokens: int) ->
     return _encoder.encode({"object": "list", "data": items, "model": model, "usage": usage})
 
 
-def shorten(vector: FloatArray, dimensions: int) -> FloatArray:
-    """Return the first `dimensions` of an L2-normalised vector, normalised again."""
-    if dimensions >= len(vector):
-        return vector
-    cut = vector[:dimensions]
-    length = float(np.linalg.norm(cut))
-    return cut / np.float32(length) if length > 0 else cut
-
-
 def _read_input(value: str | list[str | int | list[int]]) -> tuple[list[str] | None, int]:
     """Return the texts, or None for token IDs, and the number of inputs."""
     if isinstance(value, str):
