@@ -1,0 +1,1 @@
+"""How well each stage of retrieval finds what it should: queries, metrics, comparisons."""
