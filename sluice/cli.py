@@ -162,8 +162,9 @@ def ingest(
     """
     from rich.progress import Progress as ProgressBar
 
+    from sluice.dagster_api import RunFailed
     from sluice.endpoints import find_endpoints
-    from sluice.ingest import IngestFailed, Progress
+    from sluice.ingest import Progress
     from sluice.ingest import ingest as follow_ingest
     from sluice.ingest import remove as follow_removal
 
@@ -196,7 +197,7 @@ def ingest(
                     )
                 else:
                     summary = step
-    except IngestFailed as error:
+    except RunFailed as error:
         raise click.ClickException(str(error)) from error
     if summary is None:
         raise click.ClickException("the run ended without a summary")
@@ -209,10 +210,49 @@ def ingest(
     )
     if summary.chunks_written:
         click.echo(
-            f"{summary.chunks_written} chunks written, {summary.chunks_per_second:.0f} a second,"
+            f"{summary.chunks_written} chunks written at {summary.chunks_per_second:.0f} a second,"
             f" vectors: {summary.embedding_model}"
         )
     click.echo(f"{dagster_url}/runs/{summary.run_id}")
+
+
+@main.command()
+@click.option(
+    "--model-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the new model; default: the model of the settings.",
+)
+@click.option("--precision", type=click.Choice(["int8", "fp32"]), help="Of the new model.")
+@_with_settings
+def reembed(settings: Settings, model_dir: Path | None, precision: str | None) -> None:
+    """Embed all chunks with another model, then switch to it. Needs a running platform.
+
+    The old vectors serve until the switch. What a stopped command has embedded is kept.
+    """
+    from rich.progress import Progress as ProgressBar
+
+    from sluice.dagster_api import RunFailed
+    from sluice.endpoints import find_endpoints
+    from sluice.reembed import Promoted
+    from sluice.reembed import reembed as follow_reembedding
+
+    dagster_url = find_endpoints(settings).dagster
+    try:
+        with ProgressBar() as bar:
+            task = bar.add_task("starting", total=None)
+            for step in follow_reembedding(dagster_url, model_dir=model_dir, precision=precision):
+                if isinstance(step, Promoted):
+                    message = f"{step.chunk_count} chunks have vectors of {step.model} now"
+                    bar.console.print(message, highlight=False)
+                else:
+                    bar.update(
+                        task,
+                        description=f"{step.done} of {step.total} partitions",
+                        completed=step.done,
+                        total=step.total,
+                    )
+    except RunFailed as error:
+        raise click.ClickException(str(error)) from error
 
 
 if __name__ == "__main__":

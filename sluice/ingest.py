@@ -7,24 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import requests
+
+from sluice.dagster_api import RunFailed, ask, explain, launch
 
 _POLL_SECONDS = 0.4
 _JOB = "ingest_documents"
-_LOCATION = "sluice"
-_REPOSITORY = "__repository__"
-
-_LAUNCH = """
-mutation Launch($params: ExecutionParams!) {
-  launchRun(executionParams: $params) {
-    __typename
-    ... on LaunchRunSuccess { run { runId } }
-    ... on PythonError { message }
-    ... on RunConfigValidationInvalid { errors { message } }
-    ... on PipelineNotFoundError { message }
-  }
-}
-"""
 
 _FOLLOW = """
 query Follow($run: ID!, $cursor: String) {
@@ -51,10 +38,6 @@ query Follow($run: ID!, $cursor: String) {
   runOrError(runId: $run) { ... on Run { status } }
 }
 """
-
-
-class IngestFailed(Exception):
-    """The job could not be launched, or it failed; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +80,7 @@ def ingest(
         keep_missing: whether documents that lay under the folders and are gone are to stay.
 
     Raises:
-        IngestFailed: Dagster does not answer, refuses, or the job failed.
+        RunFailed: Dagster does not answer, refuses, or the job failed.
     """
     config = {
         "paths": _absolute(paths),
@@ -105,7 +88,7 @@ def ingest(
         "attributes": dict(attributes or {}),
         "keep_missing": keep_missing,
     }
-    return _follow(dagster_url, _launch(dagster_url, config))
+    return _follow(dagster_url, launch(dagster_url, _JOB, _run_config(config)))
 
 
 def remove(
@@ -114,10 +97,14 @@ def remove(
     """Launch the job that deletes the documents of `paths`; yield its summary.
 
     Raises:
-        IngestFailed: Dagster does not answer, refuses, or the job failed.
+        RunFailed: Dagster does not answer, refuses, or the job failed.
     """
     config = {"remove": _absolute(paths), "collection": collection}
-    return _follow(dagster_url, _launch(dagster_url, config))
+    return _follow(dagster_url, launch(dagster_url, _JOB, _run_config(config)))
+
+
+def _run_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {"ops": {"document_chunks": {"config": config}}}
 
 
 def _absolute(paths: Sequence[Path]) -> list[str]:
@@ -126,10 +113,10 @@ def _absolute(paths: Sequence[Path]) -> list[str]:
 
 def _follow(dagster_url: str, run_id: str) -> Iterator[Progress | Summary]:
     cursor = None
-    reasons: list[str] = []
+    failures: list[dict[str, Any]] = []
     summary = None
     while True:
-        answer = _ask(dagster_url, _FOLLOW, {"run": run_id, "cursor": cursor})
+        answer = ask(dagster_url, _FOLLOW, {"run": run_id, "cursor": cursor})
         cursor = answer["logsForRun"]["cursor"]
         for event in answer["logsForRun"]["events"]:
             entries = {each["label"]: each for each in event.get("metadataEntries", ())}
@@ -140,30 +127,14 @@ def _follow(dagster_url: str, run_id: str) -> Iterator[Progress | Summary]:
             elif event["__typename"] == "MaterializationEvent":
                 summary = _summary(run_id, entries)
             elif event.get("error"):
-                reasons.append(event["error"]["message"].strip())
+                failures.append(event)
         status = answer["runOrError"]["status"]
         if status in ("FAILURE", "CANCELED"):
-            raise IngestFailed(f"run {run_id} failed: {' / '.join(reasons) or status}")
+            raise RunFailed(f"run {run_id} failed: {explain(failures) or status}")
         if status == "SUCCESS" and summary is not None:
             yield summary
             return
         time.sleep(_POLL_SECONDS)
-
-
-def _launch(dagster_url: str, config: Mapping[str, Any]) -> str:
-    params = {
-        "selector": {
-            "repositoryLocationName": _LOCATION,
-            "repositoryName": _REPOSITORY,
-            "jobName": _JOB,
-        },
-        "runConfigData": {"ops": {"document_chunks": {"config": config}}},
-    }
-    outcome = _ask(dagster_url, _LAUNCH, {"params": params})["launchRun"]
-    if outcome["__typename"] != "LaunchRunSuccess":
-        raise IngestFailed(f"Dagster refused to launch `{_JOB}`: {outcome}")
-    run_id: str = outcome["run"]["runId"]
-    return run_id
 
 
 def _summary(run_id: str, entries: dict[str, Any]) -> Summary:
@@ -180,18 +151,3 @@ def _summary(run_id: str, entries: dict[str, Any]) -> Summary:
         embedding_model=entries["embedding_model"]["text"],
         unreadable=[(each["source"], each["reason"]) for each in records],
     )
-
-
-def _ask(dagster_url: str, query: str, variables: dict[str, Any]) -> Any:
-    try:
-        reply = requests.post(
-            f"{dagster_url}/graphql", json={"query": query, "variables": variables}, timeout=30
-        )
-        answer = reply.json()
-    except requests.RequestException as error:
-        raise IngestFailed(
-            f"Dagster does not answer at {dagster_url}: is `sluice dev` running? ({error})"
-        ) from error
-    if answer.get("errors"):
-        raise IngestFailed(f"Dagster refused: {answer['errors'][0]['message']}")
-    return answer["data"]

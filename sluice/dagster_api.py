@@ -1,0 +1,66 @@
+"""Dagster's GraphQL API, as far as commands need it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import requests
+
+LOCATION = "sluice"
+REPOSITORY = "__repository__"
+
+_LAUNCH = """
+mutation Launch($params: ExecutionParams!) {
+  launchRun(executionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+    ... on RunConfigValidationInvalid { errors { message } }
+    ... on PipelineNotFoundError { message }
+  }
+}
+"""
+
+_FAILURE_PREFIX = "dagster._core.definitions.events.Failure: "
+
+
+class RunFailed(Exception):
+    """Dagster does not answer, refused to launch a job, or the job failed; the message says why."""
+
+
+def ask(dagster_url: str, query: str, variables: Mapping[str, Any]) -> Any:
+    """Return the `data` of an answer. Raises RunFailed."""
+    try:
+        reply = requests.post(
+            f"{dagster_url}/graphql", json={"query": query, "variables": variables}, timeout=30
+        )
+        answer = reply.json()
+    except requests.RequestException as error:
+        raise RunFailed(
+            f"Dagster does not answer at {dagster_url}: is `sluice dev` running? ({error})"
+        ) from error
+    if answer.get("errors"):
+        raise RunFailed(f"Dagster refused: {answer['errors'][0]['message']}")
+    return answer["data"]
+
+
+def launch(dagster_url: str, job: str, run_config: Mapping[str, Any]) -> str:
+    """Launch a run of `job` and return its ID. Raises RunFailed."""
+    params = {
+        "selector": {
+            "repositoryLocationName": LOCATION,
+            "repositoryName": REPOSITORY,
+            "jobName": job,
+        },
+        "runConfigData": run_config,
+    }
+    outcome = ask(dagster_url, _LAUNCH, {"params": params})["launchRun"]
+    if outcome["__typename"] != "LaunchRunSuccess":
+        raise RunFailed(f"Dagster refused to launch `{job}`: {outcome}")
+    run_id: str = outcome["run"]["runId"]
+    return run_id
+
+
+def explain(events: Iterable[Mapping[str, Any]]) -> str:
+    """Return the errors that a run's events tell of, each once: a step's is its run's too."""
+    errors = (each["error"]["message"] for each in events if each.get("error"))
+    return " / ".join(dict.fromkeys(each.strip().removeprefix(_FAILURE_PREFIX) for each in errors))
