@@ -18,7 +18,7 @@ from knowledge.token_vectors import pack_token_vectors
 
 R = TypeVar("R")
 
-_INLINE_CHARACTERS = 2000
+_INLINE_CHARACTERS = 500
 """So much is tokenized in less time than handing it to another thread takes."""
 
 _CHARACTERS_PER_TOKEN = 4
