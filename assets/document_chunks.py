@@ -140,6 +140,7 @@ def _ingest(
 ) -> None:
     from knowledge.chunk_encoder import ChunkEncoder
     from knowledge.embedded_text import choose_max_tokens
+    from knowledge.embedding_models import EmbeddingModelMismatch
 
     with encoder.open() as engine:
         chunk_encoder = None
@@ -150,7 +151,10 @@ def _ingest(
         outcome.max_tokens = config.max_tokens or choose_max_tokens(
             engine.model if engine else None
         )
-        _store(context, config, files, connection, chunk_encoder, outcome)
+        try:
+            _store(context, config, files, connection, chunk_encoder, outcome)
+        except EmbeddingModelMismatch as error:
+            raise Failure(str(error)) from error
         if chunk_encoder is not None:
             outcome.embedded_count = chunk_encoder.text_count
 
@@ -165,16 +169,13 @@ def _store(
 ) -> None:
     """Store one file after another, noting each in `outcome` and the progress in the run."""
     from knowledge.document_store import refresh_statistics
-    from knowledge.embedding_models import EmbeddingModelMismatch, require_model
+    from knowledge.embedding_models import require_model
     from knowledge.ingest import Ingest, LeftOut
     from knowledge.vector_index import loading_vectors
 
     if encoder is not None:
-        try:
-            with connection.begin():
-                require_model(connection, encoder.model)
-        except EmbeddingModelMismatch as error:
-            raise Failure(str(error)) from error
+        with connection.begin():
+            require_model(connection, encoder.model)
     ingest = Ingest(
         connection,
         collection=config.collection,

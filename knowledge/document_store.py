@@ -15,6 +15,7 @@ from knowledge.chunk_encoder import ChunkEncoder
 from knowledge.chunking import Chunk
 from knowledge.documents import Document
 from knowledge.embedded_text import stored_text_to_embed
+from knowledge.embedding_models import require_still_active
 from knowledge.text_cleaning import clean_line, clean_text, escape_surrogates
 
 # Changing this gives every document and chunk a new ID.
@@ -72,7 +73,8 @@ def store_document(
         fingerprint: of the file and all that its chunks follow from (`ingest_fingerprint`).
 
     Raises:
-        Exception: whatever `encoder.encode` raises; the caller's transaction is to be ended.
+        EmbeddingModelMismatch: another model was promoted meanwhile.
+        EncoderUnavailable, ValueError: as `ChunkEncoder.encode`.
     """
     document_id = make_document_id(collection, document.source)
     rows = chunk_rows(document, chunks, collection=collection)
@@ -336,6 +338,7 @@ def _insert_chunks(
     columns = [*rows[0]]
     values = [list(row.values()) for row in rows]
     if encoder is not None:
+        require_still_active(connection, encoder.model)
         texts = [stored_text_to_embed(row["headings"], row["content"]) for row in rows]
         columns += ["embedding", "embedding_model", "token_vectors"]
         for each, vectors in zip(values, encoder.encode(texts), strict=True):

@@ -77,6 +77,23 @@ def require_model(connection: Connection, model: EncoderModel) -> None:
         activate_model(connection, mine)
 
 
+def require_still_active(connection: Connection, model: EncoderModel) -> None:
+    """Make sure that no other model was promoted since `require_model`.
+
+    To be called where the transaction has written to `documents`: a promotion waits for that, or
+    is over. Without any active model there is nothing to mix with.
+
+    Raises:
+        EmbeddingModelMismatch: the vectors there are of another model by now.
+    """
+    active = read_active_model(connection)
+    if active is not None and active != stored_model(model):
+        raise EmbeddingModelMismatch(
+            f"the encoder serves {_describe(stored_model(model))}, but the stored vectors are of"
+            f" {_describe(active)} by now. {_REMEDY}"
+        )
+
+
 def register_candidate(connection: Connection, model: EncoderModel) -> None:
     """Note `model` as one whose vectors are being made; the active model stays."""
     mine = stored_model(model)

@@ -19,6 +19,9 @@ _BUILD_MEMORY = "512MB"
 """A graph that exceeds it is built on disk, many times slower: 100,000 vectors of 256 dimensions
 take some 150 MB (https://github.com/pgvector/pgvector#index-build-time)."""
 
+_BUILD_LOCK = 0x51C1D3
+"""Key of an advisory lock."""
+
 
 @contextmanager
 def loading_vectors(connection: Connection) -> Iterator[None]:
@@ -31,8 +34,11 @@ def loading_vectors(connection: Connection) -> Iterator[None]:
     Raises:
         sqlalchemy.exc.DBAPIError: the index could not be dropped or built.
     """
+    # A transaction each: two loads that had both read the table could not both lock it.
     with connection.begin():
-        if _has_few_vectors(connection):
+        has_few_vectors = _has_few_vectors(connection)
+    if has_few_vectors:
+        with connection.begin():
             connection.execute(DropIndex(VECTOR_INDEX, if_exists=True))
     try:
         yield
@@ -47,6 +53,8 @@ def build_vector_index(connection: Connection) -> bool:
         sqlalchemy.exc.DBAPIError: it could not be built.
     """
     with connection.begin():
+        # Two builds at once would both find it missing.
+        connection.execute(select(func.pg_advisory_xact_lock(_BUILD_LOCK)))
         if _exists(connection):
             return False
         prepare_index_build(connection)

@@ -21,7 +21,12 @@ from knowledge.chunk_encoder import ChunkEncoder
 from knowledge.chunking import chunk_document
 from knowledge.document_store import remove_documents, store_document
 from knowledge.embedded_text import text_to_embed
-from knowledge.embedding_models import StoredModel, read_active_model, require_model
+from knowledge.embedding_models import (
+    EmbeddingModelMismatch,
+    StoredModel,
+    read_active_model,
+    require_model,
+)
 from knowledge.promotion import ChunksNotReembedded, promote
 from knowledge.reembedding import (
     PARTITIONS,
@@ -222,6 +227,22 @@ def test_a_chunk_with_a_new_title_is_embedded_anew(engine: Engine) -> None:
         engine.begin() as connection,
     ):
         promote(connection, NEW)
+
+
+def test_an_ingest_with_the_old_model_ends_at_the_switch(engine: Engine) -> None:
+    """Else vectors of two models would stand side by side where the dimensions are the same."""
+    same_dimensions = replace(NEW_MODEL, dimensions=HASHING_MODEL.dimensions)
+    encoder = ChunkEncoder(HashingEncoderEngine(same_dimensions), with_tokens=True)
+    with engine.connect() as connection:
+        for partition in PARTITIONS:
+            list(reembed_partition(connection, partition, encoder))
+    _promote(engine)
+
+    with pytest.raises(EmbeddingModelMismatch, match="by now"), engine.begin() as connection:
+        _store(connection, chunks=CHUNKS + 1)
+
+    with engine.connect() as connection:
+        assert set(connection.scalars(select(document_chunks.c.embedding_model))) == {"new"}
 
 
 def test_vectors_of_chunks_that_went_are_left_behind(engine: Engine) -> None:

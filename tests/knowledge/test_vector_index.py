@@ -1,5 +1,6 @@
 """The HNSW index around bulk loads."""
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -67,3 +68,29 @@ def test_the_next_load_repairs_what_a_killed_one_left(
 
     assert _definition(connection) is not None
     assert not build_vector_index(connection)
+
+
+def test_loads_at_once_take_turns(sqlalchemy_url: str, connection: Connection) -> None:
+    errors: list[Exception] = []
+    barrier = threading.Barrier(4)
+
+    def load() -> None:
+        engine = create_engine(sqlalchemy_url)
+        try:
+            with engine.connect() as own:
+                barrier.wait(30)
+                with loading_vectors(own):
+                    pass
+        except Exception as error:  # noqa: BLE001, whatever it is fails the test below
+            errors.append(error)
+        finally:
+            engine.dispose()
+
+    threads = [threading.Thread(target=load) for _ in range(barrier.parties)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert errors == []
+    assert _definition(connection) is not None
