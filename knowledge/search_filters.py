@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Select, Text, any_, cast, func, literal, select
-from sqlalchemy.dialects.postgresql import JSONB
+from psycopg import sql
+from psycopg.types.json import Jsonb
 
-from contracts.tables import document_chunks, documents
 from knowledge.ports import SearchFilters
 from knowledge.text_cleaning import escape_surrogates
 
@@ -15,44 +14,50 @@ def has_document_conditions(filters: SearchFilters) -> bool:
     return bool(filters.sources or filters.attributes)
 
 
-def chunk_conditions(
-    filters: SearchFilters, *, beside_index_scan: bool = False
-) -> list[ColumnElement[bool]]:
+def filter_parameters(filters: SearchFilters) -> dict[str, Any]:
+    """Return the parameters of the conditions below."""
+    parameters: dict[str, Any] = {}
+    if filters.collection is not None:
+        parameters["collection"] = escape_surrogates(filters.collection)
+    if filters.sources:
+        parameters["sources"] = [escape_surrogates(source) for source in filters.sources]
+    if filters.attributes:
+        parameters["attributes"] = Jsonb(
+            {
+                escape_surrogates(name): escape_surrogates(value)
+                for name, value in filters.attributes.items()
+            }
+        )
+    return parameters
+
+
+def chunk_condition(filters: SearchFilters, *, beside_index_scan: bool = False) -> sql.Composable:
     """Return what must hold of a row of `document_chunks`.
 
     Args:
-        beside_index_scan: the rows come in an index's order, which a join of the documents might
-            give up. Then the documents are looked up in a table that is made once.
+        beside_index_scan: the rows come in an index's order, which a join with the documents
+            might give up. Then the documents are looked up in a table that is made once.
     """
-    conditions: list[ColumnElement[bool]] = []
+    conditions: list[sql.Composable] = [sql.SQL("true")]
     if filters.collection is not None:
-        conditions.append(document_chunks.c.collection == escape_surrogates(filters.collection))
+        conditions.append(sql.SQL("document_chunks.collection = %(collection)s"))
     if has_document_conditions(filters):
-        matching = select(documents.c.document_id).where(*document_conditions(filters))
-        is_matching = document_chunks.c.document_id.in_(matching)
         # PostgreSQL makes a join of `IN (SELECT …)`, but not of `(IN (SELECT …)) IS TRUE`.
-        conditions.append(is_matching.is_(True) if beside_index_scan else is_matching)
-    return conditions
+        template = "({}) IS TRUE" if beside_index_scan else "{}"
+        is_matching = sql.SQL(
+            "document_chunks.document_id IN (SELECT document_id FROM documents WHERE {})"
+        ).format(document_condition(filters))
+        conditions.append(sql.SQL(template).format(is_matching))
+    return sql.SQL(" AND ").join(conditions)
 
 
-def document_conditions(filters: SearchFilters) -> list[ColumnElement[bool]]:
+def document_condition(filters: SearchFilters) -> sql.Composable:
     """Return what must hold of a row of `documents`."""
-    conditions: list[ColumnElement[bool]] = []
+    conditions: list[sql.Composable] = [sql.SQL("true")]
     if filters.collection is not None:
-        conditions.append(documents.c.collection == escape_surrogates(filters.collection))
+        conditions.append(sql.SQL("documents.collection = %(collection)s"))
     if filters.sources:
-        sources = [escape_surrogates(source) for source in filters.sources]
-        conditions.append(documents.c.source == any_(cast(sources, ARRAY(Text))))
+        conditions.append(sql.SQL("documents.source = ANY(%(sources)s)"))
     if filters.attributes:
-        attributes = {
-            escape_surrogates(name): escape_surrogates(value)
-            for name, value in filters.attributes.items()
-        }
-        conditions.append(documents.c.attributes.op("@>")(literal(attributes, JSONB)))
-    return conditions
-
-
-def count_chunks(filters: SearchFilters) -> Select[Any]:
-    """Return the statement that counts the chunks of the documents that `filters` let through."""
-    total = func.coalesce(func.sum(documents.c.chunk_count), 0)
-    return select(total).where(*document_conditions(filters))
+        conditions.append(sql.SQL("documents.attributes @> %(attributes)s"))
+    return sql.SQL(" AND ").join(conditions)

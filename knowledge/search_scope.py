@@ -2,10 +2,18 @@
 
 from dataclasses import dataclass
 
+from psycopg import sql
+
 from knowledge.corpus_statistics import CorpusStatistics, CorpusStatisticsReader
 from knowledge.ports import SearchFilters
 from knowledge.search_connections import SearchConnections
-from knowledge.search_filters import count_chunks, has_document_conditions
+from knowledge.search_filters import (
+    document_condition,
+    filter_parameters,
+    has_document_conditions,
+)
+
+_COUNT = sql.SQL("SELECT coalesce(sum(chunk_count), 0)::int FROM documents WHERE {}")
 
 
 @dataclass(frozen=True)
@@ -36,5 +44,8 @@ async def read_scope(
     matching_chunks = collection_chunks
     if has_document_conditions(filters):
         async with connections.open("counting the chunks") as connection:
-            matching_chunks = int(await connection.scalar(count_chunks(filters)) or 0)
+            counted = await connection.execute(
+                _COUNT.format(document_condition(filters)), filter_parameters(filters)
+            )
+            [[matching_chunks]] = await counted.fetchall()
     return SearchScope(filters, statistics, collection_chunks, matching_chunks)

@@ -6,31 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    ARRAY,
-    REAL,
-    ColumnElement,
-    Select,
-    Text,
-    cast,
-    column,
-    func,
-    literal,
-    literal_column,
-    select,
-)
-from sqlalchemy.dialects.postgresql import TSQUERY
-from sqlalchemy.ext.asyncio import AsyncConnection
+from psycopg import sql
 
-from contracts.tables import document_chunks
 from knowledge.ports import SearchFilters
-from knowledge.search_connections import SearchConnections
-from knowledge.search_filters import chunk_conditions
+from knowledge.search_connections import SearchConnection, SearchConnections
+from knowledge.search_filters import chunk_condition, filter_parameters
 from knowledge.search_scope import SearchScope
 from knowledge.text_cleaning import clean_text
 
-_CONFIGURATION: ColumnElement[str] = literal_column("'english'::regconfig")
-"""The text search configuration of `document_chunks.search_vector`."""
 _EDGE_CHARACTERS = 1000
 """Of a longer query only beginning and end are searched for: there the question stands, while
 what lies between is mostly pasted."""
@@ -48,6 +31,38 @@ _POSITION_WEIGHTS = (0.1, 0.2, 0.6, 1.0)
 twenty questions on 1,666 pages of the Python and PostgreSQL manuals, 0.6 did better than 0.25 and
 0.4. A premium for words that stand together, as in the question, made the order worse; a discount
 for length changed nothing among chunks of at most 400 tokens."""
+
+
+# 'english' is the configuration of `document_chunks.search_vector`.
+_PARSE = "SELECT unnest(tsvector_to_array(to_tsvector('english'::regconfig, %(text)s)))"
+_COUNT_CHUNKS_OF_TERMS = sql.SQL(
+    """
+    SELECT terms.lexeme, counted.chunk_count
+    FROM unnest(%(lexemes)s::text[], %(quoted)s::text[]) AS terms (lexeme, quoted),
+        LATERAL (
+            SELECT count(*) AS chunk_count
+            FROM (
+                SELECT 1
+                FROM document_chunks
+                WHERE search_vector @@ terms.quoted::tsquery AND {condition}
+                LIMIT %(limit)s
+            ) AS matching
+        ) AS counted
+    """
+)
+_RANK = sql.SQL(
+    """
+    SELECT chunk_id, {score} AS score
+    FROM (
+        SELECT chunk_id, search_vector
+        FROM document_chunks
+        WHERE search_vector @@ %(candidates)s::tsquery AND {condition}
+        LIMIT %(most_ranked)s
+    ) AS candidate
+    ORDER BY score DESC, chunk_id
+    LIMIT %(limit)s
+    """
+)
 
 
 @dataclass(frozen=True)
@@ -95,9 +110,7 @@ class TextSearch:
             terms = await _read_terms(connection, query, scope)
             scores: dict[UUID, float] = {}
             for candidates in _candidate_queries(terms, scope):
-                statement = _rank_chunks(candidates, terms, limit, scope.filters)
-                rows = await connection.execute(statement)
-                scores = {row.chunk_id: float(row.score) for row in rows}
+                scores = await _rank_chunks(connection, candidates, terms, limit, scope.filters)
                 if len(scores) >= limit:
                     break
             return scores
@@ -111,10 +124,10 @@ def shorten_query(query: str) -> str:
     return clean_text(text).strip()
 
 
-async def _read_terms(connection: AsyncConnection, text: str, scope: SearchScope) -> list[_Term]:
+async def _read_terms(connection: SearchConnection, text: str, scope: SearchScope) -> list[_Term]:
     """Return the words of `text` that occur in the chunks, those that tell most first."""
-    parsed = func.unnest(func.tsvector_to_array(func.to_tsvector(_CONFIGURATION, text)))
-    lexemes = list(await connection.scalars(select(parsed)))
+    parsed = await connection.execute(_PARSE, {"text": text})
+    lexemes = [lexeme for (lexeme,) in await parsed.fetchall()]
     chunk_counts: dict[str, int] = {}
     for lexeme in lexemes:
         share = scope.statistics.common_lexemes.get(lexeme, 0.0)
@@ -123,8 +136,7 @@ async def _read_terms(connection: AsyncConnection, text: str, scope: SearchScope
             chunk_counts[lexeme] = estimate
     rare = [lexeme for lexeme in lexemes if lexeme not in chunk_counts]
     if rare:
-        counted = await connection.execute(_count_chunks_of_terms(rare, scope.filters.collection))
-        chunk_counts |= {row.lexeme: row.chunk_count for row in counted}
+        chunk_counts |= await _count_chunks_of_terms(connection, rare, scope.filters.collection)
     terms = [
         _Term(
             lexeme=lexeme,
@@ -144,32 +156,21 @@ def _inverse_document_frequency(chunk_count: int, chunk_total: int) -> float:
     return math.log(1 + (others + 0.5) / (chunk_count + 0.5))
 
 
-def _count_chunks_of_terms(lexemes: Sequence[str], collection: str | None) -> Select[Any]:
-    """How many chunks hold each lexeme, counted up to `_COUNTED_CHUNKS`."""
-    terms = (
-        func.unnest(
-            cast(list(lexemes), ARRAY(Text)),
-            cast([_quote_lexeme(lexeme) for lexeme in lexemes], ARRAY(Text)),
-        )
-        .table_valued(column("lexeme", Text), column("quoted", Text), name="terms")
-        .render_derived(name="terms")
+async def _count_chunks_of_terms(
+    connection: SearchConnection, lexemes: Sequence[str], collection: str | None
+) -> dict[str, int]:
+    """Count the chunks that hold each lexeme, up to `_COUNTED_CHUNKS`."""
+    filters = SearchFilters(collection=collection)
+    counted = await connection.execute(
+        _COUNT_CHUNKS_OF_TERMS.format(condition=chunk_condition(filters)),
+        {
+            "lexemes": list(lexemes),
+            "quoted": [_quote_lexeme(lexeme) for lexeme in lexemes],
+            "limit": _COUNTED_CHUNKS,
+            **filter_parameters(filters),
+        },
     )
-    matching = (
-        select(literal(1))
-        .select_from(document_chunks)
-        .where(document_chunks.c.search_vector.op("@@")(cast(terms.c.quoted, TSQUERY)))
-        .where(*chunk_conditions(SearchFilters(collection=collection)))
-        .limit(_COUNTED_CHUNKS)
-    )
-    counted = (
-        select(func.count().label("chunk_count"))
-        .select_from(matching.correlate(terms).lateral("matching"))
-        .correlate(terms)
-        .lateral("counted")
-    )
-    return select(terms.c.lexeme, counted.c.chunk_count).select_from(
-        terms.join(counted, literal(True))
-    )
+    return dict(await counted.fetchall())
 
 
 def _candidate_queries(terms: Sequence[_Term], scope: SearchScope) -> Iterator[str]:
@@ -216,35 +217,33 @@ def _partners(broad: _Term, terms: Sequence[_Term], scope: SearchScope) -> Itera
             candidate_count += scope.selectivity * broad.chunk_count * share
 
 
-def _rank_chunks(
-    candidates: str, terms: Sequence[_Term], limit: int, filters: SearchFilters
-) -> Select[Any]:
-    vector = document_chunks.c.search_vector
-    candidate = (
-        select(document_chunks.c.chunk_id, vector.label("vector"))
-        .where(vector.op("@@")(_tsquery(candidates)))
-        .where(*chunk_conditions(filters))
-        .limit(_MOST_RANKED_CHUNKS)
-        .subquery("candidate")
+async def _rank_chunks(
+    connection: SearchConnection,
+    candidates: str,
+    terms: Sequence[_Term],
+    limit: int,
+    filters: SearchFilters,
+) -> dict[UUID, float]:
+    score = sql.SQL(" + ").join(
+        sql.SQL(
+            "{weight} * ts_rank(%(position_weights)s::real[], search_vector, {query}::tsquery)"
+        ).format(weight=sql.Placeholder(f"weight{i}"), query=sql.Placeholder(f"query{i}"))
+        for i in range(len(terms))
     )
-    score = _score(candidate.c.vector, terms).label("score")
-    return (
-        select(candidate.c.chunk_id, score)
-        .order_by(score.desc(), candidate.c.chunk_id)
-        .limit(limit)
+    parameters: dict[str, Any] = {
+        "candidates": candidates,
+        "most_ranked": _MOST_RANKED_CHUNKS,
+        "limit": limit,
+        "position_weights": list(_POSITION_WEIGHTS),
+        **filter_parameters(filters),
+    }
+    for i, term in enumerate(terms):
+        parameters[f"weight{i}"] = term.weight
+        parameters[f"query{i}"] = term.quoted
+    ranked = await connection.execute(
+        _RANK.format(score=score, condition=chunk_condition(filters)), parameters, binary=True
     )
-
-
-def _score(vector: ColumnElement[Any], terms: Sequence[_Term]) -> ColumnElement[float]:
-    weights = cast(list(_POSITION_WEIGHTS), ARRAY(REAL))
-    words: ColumnElement[float] = literal(0.0)
-    for term in terms:
-        words = words + literal(term.weight) * func.ts_rank(weights, vector, _tsquery(term.quoted))
-    return words
-
-
-def _tsquery(text: str) -> ColumnElement[str]:
-    return cast(literal(text, Text), TSQUERY)
+    return dict(await ranked.fetchall())
 
 
 def _any_of(terms: Sequence[_Term]) -> str:

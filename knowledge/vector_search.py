@@ -3,13 +3,11 @@
 from typing import Any
 from uuid import UUID
 
-from pgvector.sqlalchemy import Vector
-from sqlalchemy import ColumnElement, Select, Text, cast, literal, select
+from psycopg import sql
 
-from contracts.tables import document_chunks
-from knowledge.ports import FloatArray, SearchFilters
-from knowledge.search_connections import SearchConnections
-from knowledge.search_filters import chunk_conditions
+from knowledge.ports import NO_FILTERS, FloatArray
+from knowledge.search_connections import SearchConnection, SearchConnections
+from knowledge.search_filters import chunk_condition, filter_parameters
 from knowledge.search_scope import SearchScope
 
 _MOST_COMPARED_CHUNKS = 10_000
@@ -17,6 +15,31 @@ _MOST_COMPARED_CHUNKS = 10_000
 walk through the HNSW index in search of the few that pass a filter, and none is missed."""
 _MAX_SCAN_TUPLES = 40_000
 """Where a filter lets few of the nearest chunks through, the walk ends after so many."""
+
+# `vector` without dimensions fits whatever model's vectors the column holds.
+_WALK_INDEX = sql.SQL(
+    """
+    SELECT chunk_id, embedding <=> %(vector)s::vector AS distance
+    FROM document_chunks
+    WHERE {}
+    ORDER BY distance
+    LIMIT %(limit)s
+    """
+)
+# Materialized, the distances are computed without the index, which may miss some.
+_COMPARE_ALL = sql.SQL(
+    """
+    WITH compared AS MATERIALIZED (
+        SELECT chunk_id, embedding <=> %(vector)s::vector AS distance
+        FROM document_chunks
+        WHERE embedding IS NOT NULL AND {}
+    )
+    SELECT chunk_id, distance
+    FROM compared
+    ORDER BY distance, chunk_id
+    LIMIT %(limit)s
+    """
+)
 
 
 class VectorSearch:
@@ -51,17 +74,16 @@ class VectorSearch:
         """
         if limit < 1:
             return {}
-        filters = scope.filters
-        is_filtered = filters != SearchFilters()
+        is_filtered = scope.filters != NO_FILTERS
         is_exact = is_filtered and scope.matching_chunks <= _MOST_COMPARED_CHUNKS
         async with self._connections.open("vector search", self._settings) as connection:
-            statement = _compare_all if is_exact else _walk_index
-            rows = (await connection.execute(statement(vector, limit, filters))).all()
-            if is_filtered and not is_exact and len(rows) < limit:
+            if is_exact:
+                return await _compare_all(connection, vector, limit, scope)
+            scores = await _walk_index(connection, vector, limit, scope)
+            if is_filtered and len(scores) < limit:
                 # What passes the filter lies far from the query.
-                rows = (await connection.execute(_compare_all(vector, limit, filters))).all()
-        scores = {row.chunk_id: 1.0 - float(row.distance) for row in rows}
-        return dict(sorted(scores.items(), key=lambda scored: -scored[1]))
+                return await _compare_all(connection, vector, limit, scope)
+            return scores
 
 
 def format_vector(vector: FloatArray) -> str:
@@ -73,29 +95,31 @@ def format_vector(vector: FloatArray) -> str:
     return str(vector.tolist())
 
 
-def _cosine_distance(vector: FloatArray) -> ColumnElement[float]:
-    # The type has no dimensions, so that it fits whatever model's vectors the column holds.
-    query = cast(literal(format_vector(vector), Text), Vector())
-    distance: ColumnElement[float] = document_chunks.c.embedding.cosine_distance(query)
-    return distance
-
-
-def _walk_index(vector: FloatArray, limit: int, filters: SearchFilters) -> Select[Any]:
-    distance = _cosine_distance(vector).label("distance")
-    return (
-        select(document_chunks.c.chunk_id, distance)
-        .where(*chunk_conditions(filters, beside_index_scan=True))
-        .order_by(distance)
-        .limit(limit)
+async def _walk_index(
+    connection: SearchConnection, vector: FloatArray, limit: int, scope: SearchScope
+) -> dict[UUID, float]:
+    condition = chunk_condition(scope.filters, beside_index_scan=True)
+    nearest = await connection.execute(
+        _WALK_INDEX.format(condition), _parameters(vector, limit, scope), binary=True
     )
+    scores = {chunk_id: 1.0 - distance for chunk_id, distance in await nearest.fetchall()}
+    return dict(sorted(scores.items(), key=lambda scored: -scored[1]))
 
 
-def _compare_all(vector: FloatArray, limit: int, filters: SearchFilters) -> Select[Any]:
-    compared = (
-        select(document_chunks.c.chunk_id, _cosine_distance(vector).label("distance"))
-        .where(document_chunks.c.embedding.is_not(None))
-        .where(*chunk_conditions(filters))
-        .cte("compared")
-        .prefix_with("MATERIALIZED")
+async def _compare_all(
+    connection: SearchConnection, vector: FloatArray, limit: int, scope: SearchScope
+) -> dict[UUID, float]:
+    nearest = await connection.execute(
+        _COMPARE_ALL.format(chunk_condition(scope.filters)),
+        _parameters(vector, limit, scope),
+        binary=True,
     )
-    return select(compared).order_by(compared.c.distance, compared.c.chunk_id).limit(limit)
+    return {chunk_id: 1.0 - distance for chunk_id, distance in await nearest.fetchall()}
+
+
+def _parameters(vector: FloatArray, limit: int, scope: SearchScope) -> dict[str, Any]:
+    return {
+        "vector": format_vector(vector),
+        "limit": limit,
+        **filter_parameters(scope.filters),
+    }

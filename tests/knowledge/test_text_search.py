@@ -205,7 +205,7 @@ async def test_no_results_are_wanted(index: HybridIndex, sqlalchemy_url: str) ->
 async def test_a_database_that_is_not_there_is_unavailable() -> None:
     engine = create_async_engine(f"postgresql+psycopg://x:y@127.0.0.1:{free_port()}/absent")
     index: PassageIndex = HybridIndex(engine, None, RetrievalSettings())
-    with pytest.raises(SearchUnavailable, match="full-text search failed"):
+    with pytest.raises(SearchUnavailable, match="reading the statistics failed"):
         await index.search("gate", top_k=5)
     with pytest.raises(SearchUnavailable):
         await HybridIndex(engine, None, RetrievalSettings()).has_documents()
