@@ -132,7 +132,7 @@ class EncoderSettings(_Section):
     precision: Literal["int8", "fp32"] = "int8"
     threads: int = Field(default=0, ge=0, description="Per inference; 0: one per core.")
     batch_tokens: int = Field(
-        default=4096, ge=16, description="Tokens of one batch, padding included."
+        default=1024, ge=16, description="Tokens of one batch, padding included."
     )
     queue_tokens: int = Field(
         default=262_144, ge=16, description="Tokens that may wait; more is refused with 429."

@@ -94,9 +94,7 @@ def test_query_and_document_of_one_text_differ(tmp_path: Path) -> None:
 
 
 def test_a_prefix_that_is_no_token_is_put_before_the_text(tmp_path: Path) -> None:
-    directory = write_tiny_colbert(
-        tmp_path / "m", query_prefix="blue ", do_query_expansion=False
-    )
+    directory = write_tiny_colbert(tmp_path / "m", query_prefix="blue ", do_query_expansion=False)
 
     [query] = TextTokenizer(ModelDirectory(directory)).tokenize(["fox"], kind="query")
 
