@@ -62,3 +62,13 @@ def test_drain_benchmark_persists_every_event_once(tmp_path: Path) -> None:
     assert kept["value"] == 300
     assert kept["ratio"] == 1.0
     assert rows["drain: one run's batch of 300 (read, COPY, commit, acknowledge)"]["value"] > 0
+
+
+def test_retrieval_benchmark_finds_what_is_nearest(tmp_path: Path) -> None:
+    rows = run_quickly("retrieval", tmp_path)
+
+    assert rows["retrieval: ingest, chunks"]["value"] > 0
+    assert rows["retrieval: a query from end to end, p50"]["value"] > 0
+    assert rows["retrieval: stage rerank, p50"]["value"] > 0
+    assert rows["retrieval: recall@10 of the vector search, no filter"]["value"] > 0.9
+    assert rows["retrieval: top 10 of INT8 that are in the top 10 of fp32"]["value"] > 0.85
