@@ -6,7 +6,9 @@ from knowledge.chunking import DEFAULT_MAX_TOKENS
 from knowledge.ports import EncoderModel
 
 _HEADING_TOKENS = 48
-"""Room for title, headings and the model's own tokens."""
+"""Room for title, headings, the model's own tokens and what the estimate errs by. With 48 of 256,
+3 % of the chunks of Python's and PostgreSQL's documentation are cut, by 0.3 % of all their tokens;
+with 16, 14 % of the chunks are."""
 _SMALLEST_CHUNK_TOKENS = 64
 
 
@@ -15,7 +17,7 @@ def text_to_embed(title: str, heading_path: Sequence[str], content: str) -> str:
 
     A passage often names its subject only in the headings above it.
     """
-    return "\n".join((title, *heading_path, content))
+    return stored_text_to_embed("\n".join((title, *heading_path)), content)
 
 
 def stored_text_to_embed(headings: str, content: str) -> str:
