@@ -11,7 +11,7 @@ from knowledge.ports import Encoding
 _WINDOW_TEXTS = 512
 """Texts among which those of like length are looked for."""
 
-_WORTHWHILE_PADDING = 32
+_WORTHWHILE_PADDING = 16
 """Tokens. To fill a text up by more costs more than the batch of its own that it would save."""
 
 
