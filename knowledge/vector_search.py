@@ -21,7 +21,7 @@ _WALK_INDEX = sql.SQL(
     """
     SELECT chunk_id, embedding <=> %(vector)s::vector AS distance
     FROM document_chunks
-    WHERE {}
+    WHERE embedding IS NOT NULL AND {}
     ORDER BY distance
     LIMIT %(limit)s
     """
