@@ -22,7 +22,7 @@ _QUERY_BATCHES_IN_A_ROW = 8
 """While documents wait; then it is one batch of theirs."""
 
 _QUERIES_ARE_ABOUT_SECONDS = 1.0
-_SHORT_BATCH_TOKENS = 512
+_SHORT_BATCH_TOKENS = 256
 """Most of a batch of documents while queries are about: one that comes in the middle of the batch
 waits for its end."""
 
