@@ -21,7 +21,7 @@ _MAX_TERMS = 24
 _COUNTED_CHUNKS = 1000
 """A word in more chunks than this is common: how common the planner's statistics tell."""
 _FEWEST_CANDIDATES = 300
-_MOST_CANDIDATES = 3000
+_MOST_CANDIDATES = 2000
 _FEWEST_PAIRED_CANDIDATES = 1000
 _MOST_RANKED_CHUNKS = 10_000
 """Even a word that is everywhere may be all there is to a question: then some of its chunks are
