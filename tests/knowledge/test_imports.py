@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-MODULES = ("composition", "extractive", "near_duplicates", "ports", "queries", "text_search")
+MODULES = ("composition", "extractive", "near_duplicates", "ports", "queries", "hybrid_search")
 HEAVY = ("bs4", "markdown_it", "pypdf", "knowledge.loaders", "dagster", "starlette", "aiohttp")
 
 
