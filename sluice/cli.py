@@ -255,5 +255,77 @@ def reembed(settings: Settings, model_dir: Path | None, precision: str | None) -
         raise click.ClickException(str(error)) from error
 
 
+@main.command("eval")
+@click.option("--collection", default="default", show_default=True, help="What is evaluated.")
+@click.option(
+    "--judged",
+    "judged_files",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File of judged questions, TOML; repeatable.",
+)
+@click.option(
+    "--kinds",
+    default="headings,links,docstrings",
+    show_default=True,
+    help="Of queries made from the documents themselves; may be empty.",
+)
+@click.option(
+    "--limit", default=300, show_default=True, type=click.IntRange(min=1), help="Of each kind."
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs: a list of rows.")
+@_with_settings
+def evaluate(
+    settings: Settings,
+    collection: str,
+    judged_files: tuple[Path, ...],
+    kinds: str,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Measure how well each stage of retrieval finds what it should.
+
+    The figures are kept; a second line in a cell is the change since the last evaluation.
+    """
+    from rich.console import Console
+    from rich.progress import Progress as ProgressBar
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from knowledge.encoding.model_directory import ModelDirectoryError
+    from knowledge.evaluation.evaluation import EvaluationRequest, NothingToEvaluate
+    from knowledge.evaluation.judged import UnreadableJudgements
+    from knowledge.evaluation.known_items import UnknownItemKind, parse_kinds
+    from knowledge.evaluation.stages import DegradedSearch
+    from sluice.evaluate import report_rows, run_evaluation
+    from sluice.evaluation_table import evaluation_tables
+
+    console = Console(stderr=True)
+    try:
+        request = EvaluationRequest(collection, judged_files, parse_kinds(kinds), limit)
+        with ProgressBar(console=console, transient=True) as bar:
+            task = bar.add_task("reading the documents", total=None)
+
+            def show_progress(done: int, total: int) -> None:
+                bar.update(task, description="queries", completed=done, total=total)
+
+            evaluation = asyncio.run(run_evaluation(settings, request, on_progress=show_progress))
+    except (
+        DegradedSearch,
+        ModelDirectoryError,
+        NothingToEvaluate,
+        SQLAlchemyError,
+        UnknownItemKind,
+        UnreadableJudgements,
+    ) as error:
+        raise click.ClickException(str(error)) from error
+    for each in evaluation.unresolved:
+        click.echo(f"no such passage: {each}", err=True)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(report_rows(evaluation))))
+    else:
+        for table in evaluation_tables(evaluation):
+            Console().print(table)
+
+
 if __name__ == "__main__":
     main()

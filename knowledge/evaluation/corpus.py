@@ -38,6 +38,11 @@ class CorpusChunk:
         return squash(self.content)
 
     @cached_property
+    def squashed_lines(self) -> frozenset[str]:
+        """A signature or term that is defined has a line of its own."""
+        return frozenset(map(squash, self.content.split("\n")))
+
+    @cached_property
     def squashed_headings(self) -> tuple[str, ...]:
         """Of the title and the headings below it."""
         return tuple(squash(heading) for heading in (self.title, *self.heading_path))

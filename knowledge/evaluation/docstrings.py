@@ -17,7 +17,7 @@ from bs4 import BeautifulSoup
 
 from knowledge.evaluation.corpus import Corpus, squash
 from knowledge.evaluation.known_items import is_telling, merge_items
-from knowledge.evaluation.query_sets import EvaluationQuery
+from knowledge.evaluation.query_sets import KNOWN_ITEM_GRADE, EvaluationQuery
 from knowledge.loaders.html import decode_html
 
 _SIGNATURE = re.compile(
@@ -43,7 +43,9 @@ def _find_items(corpus: Corpus) -> Iterator[EvaluationQuery]:
             if line is None or not is_telling(line):
                 continue
             relevant = {
-                chunk.chunk_id: 1 for chunk in chunks if signature in chunk.squashed_content
+                chunk.chunk_id: KNOWN_ITEM_GRADE
+                for chunk in chunks
+                if signature in chunk.squashed_lines
             }
             if relevant:
                 yield EvaluationQuery(line, relevant)
@@ -72,7 +74,9 @@ def _first_line(name: str) -> str | None:
         return None
     line = docstring.split("\n", 1)[0].strip()
     # Of a built-in, the first line may be its signature, which says nothing that is not a name.
-    is_signature = "->" in line or line.startswith(f"{name.rpartition('.')[2]}(")
+    is_signature = (
+        "->" in line or not line[:1].isalpha() or line.startswith(f"{name.rpartition('.')[2]}(")
+    )
     return None if is_signature else line
 
 

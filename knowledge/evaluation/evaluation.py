@@ -104,7 +104,7 @@ async def evaluate(
 ) -> Evaluation:
     """Evaluate the stages of retrieval over a collection, and keep the figures.
 
-    Without an encoder, full text alone is evaluated.
+    Without an encoder, or without stored vectors, full text alone is evaluated.
 
     Args:
         on_progress: called with the queries that are done and those there are.
@@ -133,7 +133,7 @@ async def evaluate(
         encoder_timeout_seconds=_ENCODER_TIMEOUT_SECONDS,
     )
     ranker = HybridIndexRanker(index, request.collection)
-    stages = _choose_stages(model)
+    stages = _choose_stages(model if described["chunks_with_vectors"] else None)
     total = sum(len(query_set.queries) for query_set in query_sets)
     done = 0
 
@@ -198,9 +198,9 @@ async def _describe_storage(connection: AsyncConnection, collection: str) -> dic
     tokens = document_chunks.c.token_estimate
     sizes = (
         await connection.execute(
-            select(func.max(tokens), func.avg(tokens)).where(
-                document_chunks.c.collection == collection
-            )
+            select(
+                func.max(tokens), func.avg(tokens), func.count(document_chunks.c.embedding)
+            ).where(document_chunks.c.collection == collection)
         )
     ).one()
     indexes = await connection.execute(
@@ -211,6 +211,7 @@ async def _describe_storage(connection: AsyncConnection, collection: str) -> dic
         {"table": document_chunks.name},
     )
     return {
+        "chunks_with_vectors": sizes[2],
         "chunk_tokens": {"largest": sizes[0], "mean": round(float(sizes[1]), 1)},
         "indexes": {row.indexname: row.indexdef.partition(" USING ")[2] for row in indexes},
     }

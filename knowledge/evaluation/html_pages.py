@@ -1,14 +1,14 @@
 """Source pages of the corpus read again, for what the loaders flatten: anchors and links."""
 
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 from bs4 import BeautifulSoup
 from bs4.element import NavigableString, Tag
+from markdown_it import MarkdownIt
 
 from knowledge.evaluation.corpus import squash
 from knowledge.loaders.content import UnreadableContent
@@ -16,6 +16,8 @@ from knowledge.loaders.decoding import decode_text
 from knowledge.loaders.html import decode_html
 from knowledge.text_cleaning import clean_line, clean_text
 
+_HTML_SUFFIXES = frozenset({".html", ".htm", ".xhtml"})
+_MARKDOWN_SUFFIXES = frozenset({".md", ".markdown", ".mdown", ".mdx"})
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _SECTION_CLASSES = frozenset(
     {"section", "chapter", "appendix", "preface", "refentry", "sect1", "sect2", "sect3", "sect4",
@@ -50,47 +52,14 @@ class Link:
     fragment: str
 
 
+@dataclass(frozen=True)
 class HtmlPage:
     """A page's anchors and links."""
 
-    def __init__(self, source: str, markup: str) -> None:
-        self._source = source
-        self._soup = BeautifulSoup(markup, "html.parser")
-        for element in self._soup.find_all(class_="headerlink"):
-            element.decompose()
-
-    @cached_property
-    def anchors(self) -> Mapping[str, Anchor]:
-        """IDs of sections, headings, signatures and terms. Others stand for nothing here."""
-        anchors = {}
-        for element in self._soup.find_all(id=True):
-            anchor = _describe_anchor(element)
-            if anchor is not None:
-                anchors[str(element["id"])] = anchor
-        return anchors
-
-    @property
-    def links(self) -> Iterator[Link]:
-        """Those of the text, none of navigation and of pages that are an index."""
-        found = [
-            element
-            for element in self._soup.find_all("a", href=True)
-            if not any(_is_chrome(parent) for parent in (element, *element.parents))
-        ]
-        linked_length = sum(len(element.get_text(strip=True)) for element in found)
-        if linked_length > _MOST_LINKED * len(self._soup.get_text(strip=True)):
-            return
-        for element in found:
-            address, fragment = urldefrag(str(element["href"]))
-            parts = urlsplit(address)
-            text = clean_line(element.get_text())
-            if parts.scheme or parts.netloc or not text:
-                continue
-            target = posixpath.join(posixpath.dirname(self._source), unquote(parts.path))
-            is_here = not parts.path
-            if fragment or not is_here:
-                source = self._source if is_here else posixpath.normpath(target)
-                yield Link(text, source, unquote(fragment))
+    anchors: Mapping[str, Anchor]
+    """By ID: sections, headings, signatures and terms. Other IDs stand for nothing here."""
+    links: Sequence[Link]
+    """Those of the text, none of navigation and of pages that are an index."""
 
 
 def read_page(source: str) -> HtmlPage | None:
@@ -98,17 +67,53 @@ def read_page(source: str) -> HtmlPage | None:
     path = Path(source)
     suffix = path.suffix.lower()
     try:
-        if suffix in {".html", ".htm", ".xhtml"}:
-            return HtmlPage(source, clean_text(decode_html(path.read_bytes())))
-        if suffix in {".md", ".markdown", ".mdown", ".mdx"}:
-            from markdown_it import MarkdownIt
-
+        if suffix in _HTML_SUFFIXES:
+            markup = clean_text(decode_html(path.read_bytes()))
+        elif suffix in _MARKDOWN_SUFFIXES:
             text = clean_text(decode_text(path.read_bytes()))
-            return HtmlPage(source, MarkdownIt("commonmark").enable("table").render(text))
+            markup = MarkdownIt("commonmark").enable("table").render(text)
+        else:
+            return None
     except (OSError, UnreadableContent):
         # Gone or broken since it was ingested: it gives no queries.
         return None
-    return None
+    return parse_page(source, markup)
+
+
+def parse_page(source: str, markup: str) -> HtmlPage:
+    """Return the anchors and links of `markup`, found at `source`."""
+    soup = BeautifulSoup(markup, "html.parser")
+    for element in soup.find_all(class_="headerlink"):
+        element.decompose()
+    anchors = {}
+    for element in soup.find_all(id=True):
+        anchor = _describe_anchor(element)
+        if anchor is not None:
+            anchors[str(element["id"])] = anchor
+    return HtmlPage(anchors, list(_find_links(source, soup)))
+
+
+def _find_links(source: str, soup: BeautifulSoup) -> Iterator[Link]:
+    found = [
+        element
+        for element in soup.find_all("a", href=True)
+        if not any(_is_chrome(parent) for parent in (element, *element.parents))
+    ]
+    linked_length = sum(len(element.get_text(strip=True)) for element in found)
+    if linked_length > _MOST_LINKED * len(soup.get_text(strip=True)):
+        return
+    folder = posixpath.dirname(source)
+    for element in found:
+        address, fragment = urldefrag(str(element["href"]))
+        parts = urlsplit(address)
+        text = clean_line(element.get_text())
+        if parts.scheme or parts.netloc or not text:
+            continue
+        if parts.path:
+            target = posixpath.normpath(posixpath.join(folder, unquote(parts.path)))
+            yield Link(text, target, unquote(fragment))
+        elif fragment:
+            yield Link(text, source, unquote(fragment))
 
 
 def _describe_anchor(element: Tag) -> Anchor | None:

@@ -24,6 +24,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from knowledge.evaluation.corpus import Corpus, squash
+from knowledge.evaluation.metrics import RELEVANT_GRADE
 from knowledge.evaluation.query_sets import EvaluationQuery, QuerySet
 
 
@@ -79,6 +80,12 @@ class JudgedQuery(_Part):
     text: Annotated[str, Field(min_length=1)]
     relevant: Annotated[tuple[Judgement, ...], Field(min_length=1)]
 
+    @model_validator(mode="after")
+    def _require_answer(self) -> "JudgedQuery":
+        if all(judgement.grade < RELEVANT_GRADE for judgement in self.relevant):
+            raise ValueError(f"nothing answers the query: it needs a grade of {RELEVANT_GRADE}")
+        return self
+
 
 class _File(_Part):
     query: Annotated[tuple[JudgedQuery, ...], Field(min_length=1)]
@@ -111,7 +118,8 @@ def resolve_judgements(name: str, queries: Sequence[JudgedQuery], corpus: Corpus
     """Return the queries with the chunks of `corpus` that are relevant to them.
 
     Where several judgements mean a chunk, the highest grade counts. A judgement that means no
-    chunk is named in `unresolved`; a query all of whose judgements do so is left out.
+    chunk is named in `unresolved`, and so is a query that is left out because no chunk is
+    relevant.
     """
     resolved: list[EvaluationQuery] = []
     unresolved: list[str] = []
@@ -123,6 +131,8 @@ def resolve_judgements(name: str, queries: Sequence[JudgedQuery], corpus: Corpus
                 unresolved.append(f"{query.text} → {judgement}")
             for chunk_id in found:
                 grades[chunk_id] = max(judgement.grade, grades.get(chunk_id, 0))
-        if grades:
+        if max(grades.values(), default=0) < RELEVANT_GRADE:
+            unresolved.append(f"{query.text} → no passage that answers it: left out")
+        else:
             resolved.append(EvaluationQuery(query.text, grades))
     return QuerySet(name, resolved, unresolved)

@@ -11,7 +11,12 @@ from typing import Literal
 from uuid import UUID
 
 from knowledge.evaluation.corpus import Corpus, squash
-from knowledge.evaluation.query_sets import EvaluationQuery, QuerySet, sample_queries
+from knowledge.evaluation.query_sets import (
+    KNOWN_ITEM_GRADE,
+    EvaluationQuery,
+    QuerySet,
+    sample_queries,
+)
 
 ItemKind = Literal["headings", "links", "docstrings"]
 ITEM_KINDS: tuple[ItemKind, ...] = ("headings", "links", "docstrings")
@@ -24,7 +29,7 @@ _FEWEST_TELLING_WORDS = 2
 _MOST_PLACES = 3
 """That a text may stand for; one with more names nothing in particular."""
 _NUMBERING = re.compile(r"^(?:(?:chapter|appendix|part)\s+\w+\.?\s+|[\dA-Z]+(?:\.\d+)*\.\s+)", re.I)
-_WORD = re.compile(r"[^\W\d_]{2,}")
+_WORD = re.compile(r"\W*(?P<word>[^\W\d_]{2,}(?:[-'\u2019][^\W\d_]+)*)\W*")
 _EMPTY_WORDS = frozenset(
     {"about", "above", "after", "all", "also", "an", "and", "any", "are", "as", "at", "be",
      "below", "been", "between", "but", "by", "can", "chapter", "do", "documentation", "does",
@@ -36,6 +41,25 @@ _EMPTY_WORDS = frozenset(
      "to", "use", "used", "using", "via", "was", "what", "when", "where", "which", "who", "why",
      "will", "with", "without", "you", "your"}
 )  # fmt: skip
+
+
+class UnknownItemKind(ValueError):
+    """There is no such kind of known items."""
+
+
+def parse_kinds(names: str) -> tuple[ItemKind, ...]:
+    """Return the kinds that `names` lists with commas between, none of an empty text.
+
+    Raises:
+        UnknownItemKind: one of them is none.
+    """
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    unknown = sorted(set(wanted) - set(ITEM_KINDS))
+    if unknown:
+        raise UnknownItemKind(
+            f"{', '.join(unknown)}: no kind of known items, there are {', '.join(ITEM_KINDS)}"
+        )
+    return tuple(kind for kind in ITEM_KINDS if kind in wanted)
 
 
 def make_known_items(corpus: Corpus, kind: ItemKind, *, limit: int = DEFAULT_LIMIT) -> QuerySet:
@@ -78,7 +102,9 @@ def find_headings(corpus: Corpus) -> list[EvaluationQuery]:
         if len(found) == 1 and is_telling(texts[key]):
             (chunk_ids,) = found.values()
             if len(chunk_ids) <= LARGEST_SECTION:
-                queries.append(EvaluationQuery(texts[key], dict.fromkeys(chunk_ids, 1)))
+                queries.append(
+                    EvaluationQuery(texts[key], dict.fromkeys(chunk_ids, KNOWN_ITEM_GRADE))
+                )
     return queries
 
 
@@ -99,7 +125,7 @@ def _merge(items: Sequence[EvaluationQuery]) -> Iterable[EvaluationQuery]:
     excluded = frozenset[UUID]().union(*(item.excluded for item in items))
     relevant = {chunk_id for item in items for chunk_id in item.grades} - excluded
     if relevant:
-        yield EvaluationQuery(items[0].text, dict.fromkeys(relevant, 1), excluded)
+        yield EvaluationQuery(items[0].text, dict.fromkeys(relevant, KNOWN_ITEM_GRADE), excluded)
 
 
 def strip_numbering(heading: str) -> str:
@@ -109,6 +135,8 @@ def strip_numbering(heading: str) -> str:
 
 def is_telling(text: str) -> bool:
     """Return whether `text` is of several words that say what is looked for."""
-    words = [word.lower() for word in _WORD.findall(text)]
+    # A dotted or underscored name is one word, and none of prose.
+    found = filter(None, map(_WORD.fullmatch, text.split()))
+    words = [each["word"].lower() for each in found]
     telling = [word for word in words if word not in _EMPTY_WORDS]
     return len(words) >= _FEWEST_WORDS and len(telling) >= _FEWEST_TELLING_WORDS

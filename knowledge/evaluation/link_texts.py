@@ -8,7 +8,7 @@ import numpy as np
 from knowledge.evaluation.corpus import Corpus, CorpusChunk, squash
 from knowledge.evaluation.html_pages import Anchor, HtmlPage, Link, read_page
 from knowledge.evaluation.known_items import LARGEST_SECTION, is_telling, merge_items
-from knowledge.evaluation.query_sets import EvaluationQuery
+from knowledge.evaluation.query_sets import KNOWN_ITEM_GRADE, EvaluationQuery
 
 _SEED = 1945
 _MOST_OF_A_PAGE = 10
@@ -36,7 +36,7 @@ class _LinkReader:
         items: list[EvaluationQuery] = []
         for index in order:
             items += self._read_page(sources[index])
-            if len(items) >= limit:
+            if len({item.text for item in items}) >= limit:
                 break
         return merge_items(items)
 
@@ -63,7 +63,7 @@ class _LinkReader:
             if text in chunk.squashed_content
         )
         grades: dict[UUID, int] = {
-            chunk.chunk_id: 1 for chunk in relevant if chunk.chunk_id not in excluded
+            chunk.chunk_id: KNOWN_ITEM_GRADE for chunk in relevant if chunk.chunk_id not in excluded
         }
         if grades:
             yield EvaluationQuery(link.text, grades, excluded)
@@ -78,7 +78,7 @@ class _LinkReader:
             # Markdown's headings bear their own text as ID.
             anchor = Anchor(heading=squash(link.fragment))
         if anchor.term:
-            return [chunk for chunk in chunks if anchor.term in chunk.squashed_content]
+            return [chunk for chunk in chunks if anchor.term in chunk.squashed_lines]
         return [chunk for chunk in chunks if anchor.heading in chunk.squashed_headings]
 
     def _page(self, source: str) -> HtmlPage | None:

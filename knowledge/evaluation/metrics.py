@@ -6,7 +6,10 @@ from uuid import UUID
 import numpy as np
 
 Grades = Mapping[UUID, int]
-"""Relevant chunks and how relevant they are, from 1; what is not named is not relevant."""
+"""Chunks and how relevant they are: 3 the answer, 2 a part of it, 1 a help to find it."""
+
+RELEVANT_GRADE = 2
+"""From here on a chunk counts as found, where only relevant or not is asked."""
 
 NDCG = "ndcg@10"
 MRR = "mrr@10"
@@ -20,10 +23,11 @@ def compute_ndcg(ranking: Sequence[UUID], grades: Grades, cutoff: int = 10) -> f
     techniques", ACM TOIS 20(4), 2002; discount as in trec_eval's `ndcg_cut`).
 
     Raises:
-        ValueError: nothing is relevant.
+        ValueError: nothing is judged.
     """
-    _require_relevant(grades)
     ideal = sorted(grades.values(), reverse=True)[:cutoff]
+    if not ideal:
+        raise ValueError("a query without judgements cannot be measured")
     gains = [grades.get(chunk_id, 0) for chunk_id in ranking[:cutoff]]
     return _discounted_gain(gains) / _discounted_gain(ideal)
 
@@ -34,8 +38,8 @@ def compute_reciprocal_rank(ranking: Sequence[UUID], grades: Grades, cutoff: int
     Raises:
         ValueError: nothing is relevant.
     """
-    _require_relevant(grades)
-    ranks = (rank for rank, chunk_id in enumerate(ranking[:cutoff], 1) if chunk_id in grades)
+    relevant = find_relevant(grades)
+    ranks = (rank for rank, chunk_id in enumerate(ranking[:cutoff], 1) if chunk_id in relevant)
     first = next(ranks, None)
     return 0.0 if first is None else 1.0 / first
 
@@ -46,8 +50,8 @@ def compute_recall(ranking: Sequence[UUID], grades: Grades, cutoff: int) -> floa
     Raises:
         ValueError: nothing is relevant.
     """
-    _require_relevant(grades)
-    return len(grades.keys() & set(ranking[:cutoff])) / len(grades)
+    relevant = find_relevant(grades)
+    return len(relevant.intersection(ranking[:cutoff])) / len(relevant)
 
 
 METRICS: Mapping[str, Callable[[Sequence[UUID], Grades], float]] = {
@@ -66,6 +70,13 @@ def _discounted_gain(gains: Sequence[int]) -> float:
     return float(np.sum(np.asarray(gains, dtype=np.float64) / discounts))
 
 
-def _require_relevant(grades: Grades) -> None:
-    if not grades:
+def find_relevant(grades: Grades) -> frozenset[UUID]:
+    """Return the chunks of at least `RELEVANT_GRADE`.
+
+    Raises:
+        ValueError: there is none.
+    """
+    relevant = frozenset(chunk for chunk, grade in grades.items() if grade >= RELEVANT_GRADE)
+    if not relevant:
         raise ValueError("a query without a relevant chunk cannot be measured")
+    return relevant

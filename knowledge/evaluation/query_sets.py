@@ -9,6 +9,9 @@ import numpy as np
 
 _SEED = 1998
 
+KNOWN_ITEM_GRADE = 3
+"""Of the chunks that a query was made for."""
+
 
 @dataclass(frozen=True)
 class EvaluationQuery:
@@ -16,7 +19,7 @@ class EvaluationQuery:
 
     text: str
     grades: Mapping[UUID, int]
-    """Relevant chunks and how relevant they are, from 1."""
+    """As `knowledge.evaluation.metrics.Grades`."""
     excluded: frozenset[UUID] = frozenset()
     """Chunks that are struck from a ranking: those the query itself was taken from."""
 

@@ -75,6 +75,20 @@ class StageComparison:
     other: RetrievalStage
     difference: Estimate
 
+    @property
+    def verdict(self) -> str:
+        """Whether it is better, worse, or neither beyond chance."""
+        if self.difference.is_positive:
+            return "better"
+        return "worse" if self.difference.is_negative else "no clear difference"
+
+    def __str__(self) -> str:
+        difference = self.difference
+        return (
+            f"{self.stage} against {self.other}: nDCG@10 {difference.value:+.3f}"
+            f" [{difference.low:+.3f}, {difference.high:+.3f}], {self.verdict}"
+        )
+
 
 @dataclass(frozen=True)
 class QuerySetResult:
