@@ -102,7 +102,7 @@ class Candidate(Struct, kw_only=True, omit_defaults=True):
     vector_score: float | None = None
     text_score: float | None = None
     fused_score: float | None = None
-    """Reciprocal rank fusion of the text and the vector order."""
+    """Of text and vector search together; the scale is that of the setting `fusion`."""
     maxsim_score: float | None = None
 
 

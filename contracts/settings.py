@@ -107,6 +107,10 @@ class RetrievalSettings(_Section):
     candidates: int = Field(
         default=100, ge=1, le=1000, description="Chunks that each of text and vector brings."
     )
+    fusion: Literal["scores", "rrf"] = Field(
+        default="scores",
+        description="How text and vector order become one: by their scores, or by reciprocal rank.",
+    )
     rerank: Literal["auto", "on", "off"] = Field(
         default="auto", description="`auto`: where the encoder's model is known to gain by it."
     )

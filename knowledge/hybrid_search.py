@@ -1,4 +1,4 @@
-"""Hybrid search: full text and vectors fused by rank, the best put in order by their tokens."""
+"""Hybrid search: full text and vectors fused, the best put in order by their tokens too."""
 
 import asyncio
 from collections.abc import Mapping
@@ -22,13 +22,17 @@ from knowledge.ports import (
     SearchUnavailable,
 )
 from knowledge.query_encoding import QueryEncoder, QueryEncodingFailed
-from knowledge.rank_fusion import fuse_rankings
+from knowledge.rank_fusion import fuse_rankings, fuse_scores
 from knowledge.search_connections import SearchConnection, SearchConnections
 from knowledge.search_findings import SearchFindings
 from knowledge.search_scope import SearchScope, read_scope
 from knowledge.text_search import TextSearch, shorten_query
 from knowledge.token_vectors import UnreadableTokenVectors
 from knowledge.vector_search import VectorSearch
+
+_FUSED_WEIGHT = {"scores": 0.5, "rrf": 0.0}
+"""Of the fused score beside MaxSim, by the setting `fusion`. With scores, half did best on the
+Python manual and was confirmed on the PostgreSQL manual; ranks have no scale to weigh."""
 
 RetrievalStage = Literal["text", "vector", "hybrid", "hybrid+rerank"]
 """How far a search goes."""
@@ -55,7 +59,7 @@ class HybridIndex:
     """Passages by their words and by their meaning.
 
     The query's embedding and the full-text search run side by side, then the vector search; both
-    orders are fused by reciprocal rank, and the best are put in order by MaxSim where that is on.
+    are fused, and the best are put in order by MaxSim too where that is on.
     A part that fails is left out and named in the result. Without an encoder, full text alone
     serves.
     """
@@ -67,7 +71,6 @@ class HybridIndex:
         settings: RetrievalSettings,
         *,
         encoder_timeout_seconds: float = 1.0,
-        rerank_weight: float = 1.0,
     ) -> None:
         """
         Args:
@@ -75,10 +78,8 @@ class HybridIndex:
                 search uses up to two connections at a time.
             encoder: stays the caller's to close.
             encoder_timeout_seconds: after as long the search goes on without vectors.
-            rerank_weight: share of MaxSim in the order, see `order_by_maxsim`.
         """
         self._settings = settings
-        self._rerank_weight = rerank_weight
         self._connections = SearchConnections(engine, timeout_seconds=settings.timeout_seconds)
         self._statistics = CorpusStatisticsReader(self._connections)
         self._text_search = TextSearch(self._connections)
@@ -158,15 +159,26 @@ class HybridIndex:
                 return SearchResult([], _planned_method(depth), stages=findings.stages)
             raise SearchUnavailable("; ".join(causes))
 
-        fused = fuse_rankings(*map(list, filter(None, (findings.text, findings.vector))))
+        findings.fused = self._fuse(findings)
         findings.finish_stage("search", started, "; ".join(findings.errors) or None)
-        if not fused:
-            return findings.describe({}, [], [], {})
+        if not findings.fused:
+            return findings.describe([], [], {})
         async with self._connections.open("reading the passages") as connection:
-            order = await self._put_in_order(connection, findings, fused, top_k, min_score)
+            order = await self._put_in_order(connection, findings, top_k, min_score)
             best = findings.select_best(order, top_k, min_score)
             contents = await read_contents(connection, best)
-        return findings.describe(fused, order, best, contents)
+        return findings.describe(order, best, contents)
+
+    def _fuse(self, findings: SearchFindings) -> Mapping[UUID, float]:
+        text, vector = findings.text or {}, findings.vector or {}
+        if self._settings.fusion == "rrf":
+            return fuse_rankings(list(text), list(vector))
+        compared = {
+            chunk_id: chunk.vector_score
+            for chunk_id, chunk in findings.compared.items()
+            if chunk.vector_score is not None
+        }
+        return fuse_scores(text, vector, compared)
 
     async def _search_text(
         self, findings: SearchFindings, text: str, limit: int, scope: SearchScope
@@ -202,25 +214,27 @@ class HybridIndex:
         self,
         connection: SearchConnection,
         findings: SearchFindings,
-        fused: Mapping[UUID, float],
         top_k: int,
         min_score: float | None,
     ) -> list[UUID]:
         """Compare the best candidates' vectors with the query's; return the final order."""
-        order = list(fused)
+        order = list(findings.fused)
         encoding = findings.encoding
         # Where the search for vectors failed, comparing them would fail again.
         if encoding is None or findings.vector is None:
             return order
         started = perf_counter()
         has_tokens = encoding.tokens is not None and len(encoding.tokens) > 0
-        reranked = order[: self._settings.rerank_depth] if has_tokens else []
-        shown = order if min_score is not None else order[: max(top_k, len(reranked))]
+        depth = self._settings.rerank_depth
+        reranked = order[:depth] if has_tokens else []
+        shown = order if min_score is not None else order[: max(top_k, depth)]
         wanted = {*reranked, *(each for each in shown if each not in findings.vector)}
         if wanted:
             findings.compared = await compare_chunks(
                 connection, wanted, encoding.dense, with_tokens=reranked
             )
+            findings.fused = self._fuse(findings)
+            order = list(findings.fused)
         packed = {
             chunk_id: chunk.token_vectors
             for chunk_id, chunk in findings.compared.items()
@@ -234,7 +248,9 @@ class HybridIndex:
             findings.finish_stage("rerank", started, f"reranking failed: {error}")
             return order
         findings.maxsim = dict(zip(packed, scores.tolist(), strict=True))
-        order = order_by_maxsim(fused, findings.maxsim, rerank_weight=self._rerank_weight)
+        order = order_by_maxsim(
+            findings.fused, findings.maxsim, fused_weight=_FUSED_WEIGHT[self._settings.fusion]
+        )
         findings.finish_stage("rerank", started)
         return order
 

@@ -71,30 +71,16 @@ def _multiply(matrices: Sequence[NDArray[Any]], query: FloatArray) -> FloatArray
 
 
 def order_by_maxsim(
-    fused: Mapping[Item, float], maxsim: Mapping[Item, float], *, rerank_weight: float = 1.0
+    fused: Mapping[Item, float], maxsim: Mapping[Item, float], *, fused_weight: float
 ) -> list[Item]:
     """Return all IDs of `fused`, best first: those with a MaxSim score, then the rest as before.
 
     Args:
         fused: ID to score of the order so far, best first.
         maxsim: ID to MaxSim score, for some of them.
-        rerank_weight: share of MaxSim, 0 to 1, in the weighted sum of both scores, each stretched
-            to 0 to 1 over the IDs that have both. With 1 MaxSim alone decides, and the order so
-            far between equals.
+        fused_weight: of the score so far in the sum with MaxSim. With 0 MaxSim alone decides, and
+            the order so far between equals.
     """
     scored = [item for item in fused if item in maxsim]
-    fused_scores = _stretch([fused[item] for item in scored])
-    maxsim_scores = _stretch([maxsim[item] for item in scored])
-    sums = {
-        item: rerank_weight * maxsim_score + (1 - rerank_weight) * fused_score
-        for item, maxsim_score, fused_score in zip(scored, maxsim_scores, fused_scores, strict=True)
-    }
-    scored.sort(key=lambda item: -sums[item])
+    scored.sort(key=lambda item: -(fused_weight * fused[item] + maxsim[item]))
     return [*scored, *(item for item in fused if item not in maxsim)]
-
-
-def _stretch(scores: Sequence[float]) -> list[float]:
-    if not scores:
-        return []
-    least, most = min(scores), max(scores)
-    return [(score - least) / (most - least) if most > least else 0.0 for score in scores]

@@ -125,7 +125,7 @@ class Passage:
     vector_score: float | None = None
     """Cosine similarity of query and passage, -1 to 1."""
     fused_score: float | None = None
-    """Reciprocal rank fusion of text and vector order."""
+    """Of text and vector search together; the scale is that of the setting `fusion`."""
     maxsim_score: float | None = None
     """Mean over the query's tokens of the best similarity with one of the passage's, -1 to 1."""
 

@@ -29,6 +29,8 @@ class SearchFindings:
     model: EncoderModel | None = None
     encoding: Encoding | None = None
     """Of the query."""
+    fused: Mapping[UUID, float] = field(default_factory=dict)
+    """Scores of all that was found, best first."""
     compared: Mapping[UUID, ComparedChunk] = field(default_factory=dict)
     maxsim: Mapping[UUID, float] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
@@ -62,7 +64,6 @@ class SearchFindings:
 
     def describe(
         self,
-        fused: Mapping[UUID, float],
         order: Sequence[UUID],
         best: Sequence[UUID],
         contents: Mapping[UUID, ChunkContent],
@@ -70,7 +71,6 @@ class SearchFindings:
         """Return the result.
 
         Args:
-            fused: scores by reciprocal rank fusion.
             order: all candidates, best first.
             best: those to be shown.
             contents: of `best`; a chunk that was replaced in the meantime is not there.
@@ -81,7 +81,7 @@ class SearchFindings:
                 rank=rank,
                 vector_score=self.vector_score(chunk_id),
                 text_score=None if self.text is None else self.text.get(chunk_id),
-                fused_score=fused[chunk_id] if self.method == "hybrid" else None,
+                fused_score=self.fused[chunk_id] if self.method == "hybrid" else None,
                 maxsim_score=self.maxsim.get(chunk_id),
             )
             for rank, chunk_id in enumerate(order, start=1)

@@ -84,9 +84,10 @@ class _Term:
 class TextSearch:
     """Chunks by the words of a question, the rare ones first.
 
-    A chunk needs only some of the words. Its score is the sum over the words it holds of their
-    inverse document frequency times `ts_rank`, so that a rare word outweighs a common one and a
-    word in a heading or in the document's title one in the text.
+    A chunk needs only some of the words. Its score is the share of the question that it covers,
+    0 to 1: the sum over the words it holds of their inverse document frequency times `ts_rank`,
+    over that of all words. A rare word outweighs a common one, and a word in a heading or in the
+    document's title one in the text.
     """
 
     def __init__(self, connections: SearchConnections) -> None:
@@ -108,12 +109,15 @@ class TextSearch:
             return {}
         async with self._connections.open("full-text search") as connection:
             terms = await _read_terms(connection, query, scope)
+            found = [term for term in terms if term.chunk_count > 0][:_MAX_TERMS]
             scores: dict[UUID, float] = {}
-            for candidates in _candidate_queries(terms, scope):
-                scores = await _rank_chunks(connection, candidates, terms, limit, scope.filters)
+            for candidates in _candidate_queries(found, scope):
+                scores = await _rank_chunks(connection, candidates, found, limit, scope.filters)
                 if len(scores) >= limit:
                     break
-            return scores
+        # A word takes part with its weight at most: `ts_rank` of one word does not exceed 1.
+        whole = sum(term.weight for term in terms)
+        return {chunk_id: score / whole for chunk_id, score in scores.items()}
 
 
 def shorten_query(query: str) -> str:
@@ -125,7 +129,7 @@ def shorten_query(query: str) -> str:
 
 
 async def _read_terms(connection: SearchConnection, text: str, scope: SearchScope) -> list[_Term]:
-    """Return the words of `text` that occur in the chunks, those that tell most first."""
+    """Return the words of `text`, those that tell most first."""
     parsed = await connection.execute(_PARSE, {"text": text})
     lexemes = [lexeme for (lexeme,) in await parsed.fetchall()]
     chunk_counts: dict[str, int] = {}
@@ -144,10 +148,9 @@ async def _read_terms(connection: SearchConnection, text: str, scope: SearchScop
             weight=_inverse_document_frequency(chunk_count, scope.collection_chunks),
         )
         for lexeme, chunk_count in chunk_counts.items()
-        if chunk_count > 0
     ]
     terms.sort(key=lambda term: (-term.weight, term.lexeme))
-    return terms[:_MAX_TERMS]
+    return terms
 
 
 def _inverse_document_frequency(chunk_count: int, chunk_total: int) -> float:

@@ -157,8 +157,8 @@ async def test_all_parts_work_together(
     assert [each.chunk_id for each in result.candidates[:3]] == [
         each.chunk_id for each in result.passages
     ]
-    maxsim = [each.maxsim_score for each in result.candidates]
-    assert maxsim == sorted(maxsim, key=lambda score: -(score or 0))
+    scores = [(each.fused_score or 0) / 2 + (each.maxsim_score or 0) for each in result.candidates]
+    assert scores == sorted(scores, reverse=True)
     assert all(each.vector_score is not None for each in result.candidates)
 
 
@@ -178,12 +178,30 @@ async def test_each_stage_can_be_had_alone(
     assert all(each.fused_score is None for each in results["vector"].candidates)
     scores = [each.vector_score or 0 for each in results["vector"].candidates]
     assert scores == sorted(scores, reverse=True)
-    assert ranked["hybrid"] == list(fuse_rankings(ranked["text"], ranked["vector"]))
+    fused = [each.fused_score or 0 for each in results["hybrid"].candidates]
+    assert fused == sorted(fused, reverse=True)
+    assert set(ranked["hybrid"]) == {*ranked["text"], *ranked["vector"]}
     assert set(ranked["hybrid+rerank"][:2]) == set(ranked["hybrid"][:2])
     assert ranked["hybrid+rerank"][2:] == ranked["hybrid"][2:]
     assert [results[stage].rerank_model for stage in STAGES] == [None, None, None, "hashing"]
     usual = await index.search(QUESTION, top_k=10)
     assert usual.candidates == results["hybrid"].candidates
+
+
+async def test_ranks_are_fused_where_the_setting_says_so(
+    engine: AsyncEngine, encoder: InProcessEncoder, sqlalchemy_url: str
+) -> None:
+    _ingest(sqlalchemy_url, GATES, LOCKS, *CANALS)
+    index = _index(engine, encoder, rerank="off", fusion="rrf")
+    ranked = {
+        stage: [
+            each.chunk_id
+            for each in (await index.search_stage(QUESTION, stage=stage, top_k=10)).candidates
+        ]
+        for stage in STAGES
+    }
+
+    assert ranked["hybrid"] == list(fuse_rankings(ranked["text"], ranked["vector"]))
 
 
 @pytest.mark.parametrize(

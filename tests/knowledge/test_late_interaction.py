@@ -76,17 +76,17 @@ FUSED = {"a": 0.9, "b": 0.8, "c": 0.7, "d": 0.6, "e": 0.5}
 
 def test_maxsim_orders_what_it_has_scored_and_the_rest_follows() -> None:
     maxsim = {"a": 0.1, "c": 0.9, "d": 0.5}
-    assert order_by_maxsim(FUSED, maxsim) == ["c", "d", "a", "b", "e"]
-    assert order_by_maxsim(FUSED, {}) == list(FUSED)
-    assert order_by_maxsim({}, {}) == []
+    assert order_by_maxsim(FUSED, maxsim, fused_weight=0) == ["c", "d", "a", "b", "e"]
+    assert order_by_maxsim(FUSED, {}, fused_weight=0) == list(FUSED)
+    assert order_by_maxsim({}, {}, fused_weight=0) == []
 
 
 def test_equals_keep_their_order() -> None:
-    assert order_by_maxsim(FUSED, dict.fromkeys("dcba", 0.3)) == list(FUSED)
+    maxsim = dict.fromkeys("dcba", 0.3)
+    assert order_by_maxsim(FUSED, maxsim, fused_weight=0) == list(FUSED)
 
 
-def test_a_weight_between_weighs_both_orders() -> None:
-    maxsim = {"a": 0.0, "b": 0.5, "c": 1.0}
-    assert order_by_maxsim(FUSED, maxsim, rerank_weight=0) == list(FUSED)
-    assert order_by_maxsim(FUSED, maxsim, rerank_weight=0.4)[:3] == ["a", "b", "c"]
-    assert order_by_maxsim(FUSED, maxsim, rerank_weight=0.6)[:3] == ["c", "b", "a"]
+def test_the_score_so_far_is_weighed_beside_maxsim() -> None:
+    maxsim = {"a": 0.0, "b": 0.05, "c": 0.15}
+    assert order_by_maxsim(FUSED, maxsim, fused_weight=0.5)[:3] == ["c", "a", "b"]
+    assert order_by_maxsim(FUSED, maxsim, fused_weight=2)[:3] == ["a", "b", "c"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from knowledge.rank_fusion import RRF_CONSTANT, fuse_rankings
+from knowledge.rank_fusion import RRF_CONSTANT, TEXT_WEIGHT, fuse_rankings, fuse_scores
 
 
 def test_the_score_is_the_sum_of_reciprocal_ranks() -> None:
@@ -37,3 +37,16 @@ def test_a_small_constant_favours_the_first() -> None:
     rankings = (["a", "m"], ["x", "m"])
     assert next(iter(fuse_rankings(*rankings, constant=60))) == "m"
     assert next(iter(fuse_rankings(*rankings, constant=0))) == "a"
+
+
+def test_scores_are_summed_with_the_text_share_squared() -> None:
+    fused = fuse_scores({"a": 0.4, "b": 1.0}, {"a": 0.5, "c": 0.3}, {"b": 0.1})
+
+    assert fused == pytest.approx({"b": TEXT_WEIGHT + 0.1, "a": 0.16 * TEXT_WEIGHT + 0.5, "c": 0.3})
+    assert list(fused) == ["b", "a", "c"]
+
+
+def test_a_chunk_that_only_text_found_is_as_far_as_the_last_of_the_nearest() -> None:
+    assert fuse_scores({"a": 0.0}, {"b": 0.9, "c": 0.3}, {})["a"] == 0.3
+    assert fuse_scores({"a": 0.5}, {}, {}) == {"a": 0.25 * TEXT_WEIGHT}
+    assert fuse_scores({}, {}, {}) == {}
