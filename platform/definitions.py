@@ -7,6 +7,7 @@ from assets.document_chunks import document_chunks, ingest_job
 from assets.event_records.record_assets import derived_assets, record_assets
 from assets.jobs import event_jobs
 from assets.reembedding import chunk_reembeddings, promote_job, promoted_embeddings, reembed_job
+from assets.retrieval_evaluation import evaluation_job, retrieval_evaluation
 from assets.sources import source_assets
 from resources.encoder import EncoderResource
 from resources.jetstream import JetStreamResource
@@ -22,8 +23,9 @@ defs = Definitions(
         document_chunks,
         chunk_reembeddings,
         promoted_embeddings,
+        retrieval_evaluation,
     ],
-    jobs=[*event_jobs, ingest_job, reembed_job, promote_job],
+    jobs=[*event_jobs, ingest_job, reembed_job, promote_job, evaluation_job],
     sensors=pull_sensors,
     resources={
         "jetstream": JetStreamResource(),

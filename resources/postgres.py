@@ -6,9 +6,8 @@ from contextlib import contextmanager
 import sqlalchemy
 from dagster import ConfigurableResource
 from pydantic import Field
-from sqlalchemy.engine import make_url
 
-from contracts.settings import load_settings
+from contracts.settings import load_settings, with_psycopg
 
 
 class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
@@ -20,6 +19,11 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
     )
     connect_timeout_seconds: int = Field(default=5, ge=1)
 
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The database's URL for SQLAlchemy, blocking or asynchronous, password included."""
+        return with_psycopg(self.url or load_settings().database_url)
+
     @contextmanager
     def connect(self) -> Iterator[sqlalchemy.Connection]:
         """Open a connection; the caller begins and ends transactions.
@@ -27,9 +31,8 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
         Raises:
             sqlalchemy.exc.OperationalError: the server cannot be reached.
         """
-        url = make_url(self.url or load_settings().database_url)
         engine = sqlalchemy.create_engine(
-            url.set(drivername="postgresql+psycopg"),
+            self.sqlalchemy_url,
             poolclass=sqlalchemy.NullPool,
             connect_args={
                 "connect_timeout": self.connect_timeout_seconds,

@@ -301,7 +301,8 @@ def evaluate(
 
     console = Console(stderr=True)
     try:
-        request = EvaluationRequest(collection, judged_files, parse_kinds(kinds), limit)
+        names = filter(None, (name.strip() for name in kinds.split(",")))
+        request = EvaluationRequest(collection, judged_files, parse_kinds(names), limit)
         with ProgressBar(console=console, transient=True) as bar:
             task = bar.add_task("reading the documents", total=None)
 

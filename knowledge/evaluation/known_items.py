@@ -47,14 +47,14 @@ class UnknownItemKind(ValueError):
     """There is no such kind of known items."""
 
 
-def parse_kinds(names: str) -> tuple[ItemKind, ...]:
-    """Return the kinds that `names` lists with commas between, none of an empty text.
+def parse_kinds(names: Iterable[str]) -> tuple[ItemKind, ...]:
+    """Return the kinds of those names.
 
     Raises:
         UnknownItemKind: one of them is none.
     """
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    unknown = sorted(set(wanted) - set(ITEM_KINDS))
+    wanted = set(names)
+    unknown = sorted(wanted.difference(ITEM_KINDS))
     if unknown:
         raise UnknownItemKind(
             f"{', '.join(unknown)}: no kind of known items, there are {', '.join(ITEM_KINDS)}"

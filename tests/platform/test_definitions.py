@@ -33,6 +33,7 @@ ASSETS = {
     "document_chunks",
     "chunk_reembeddings",
     "promoted_embeddings",
+    "retrieval_evaluation",
 }
 
 
