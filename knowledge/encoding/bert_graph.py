@@ -174,15 +174,14 @@ class _BertGraph:
         return self._add_and_normalise(inner, states, f"{prefix}.output")
 
     def _add_and_normalise(self, added: str, states: str, prefix: str) -> str:
-        """Add the linear map's bias and the states before it, then normalise, in one node."""
-        names = (f"{prefix}.LayerNorm.weight", f"{prefix}.LayerNorm.bias", f"{prefix}.dense.bias")
+        # In two nodes: ONNX Runtime's SkipLayerNormalization took three times as long.
         return self.node(
-            "SkipLayerNormalization",
-            added,
-            states,
-            *(self.constant(name, self.weight(name)) for name in names),
-            domain=_CONTRIB,
+            "LayerNormalization",
+            self.node("Add", added, states),
+            self.constant(f"{prefix}.LayerNorm.weight", self.weight(f"{prefix}.LayerNorm.weight")),
+            self.constant(f"{prefix}.LayerNorm.bias", self.weight(f"{prefix}.LayerNorm.bias")),
             epsilon=self._shape.layer_norm_epsilon,
+            axis=-1,
         )
 
     def _dense_head(self, states: str) -> None:
@@ -226,7 +225,7 @@ class _BertGraph:
         raise NotImplementedError
 
     def _linear(self, states: str, prefix: str, layer: int) -> str:
-        """Multiply by the weights of `prefix`; the bias is added by what follows."""
+        """Multiply by the weights of `prefix` and add its bias, unless `_gelu` adds it."""
         raise NotImplementedError
 
     def _gelu(self, states: str, bias: str) -> str:
@@ -253,7 +252,12 @@ class _Fp32Graph(_BertGraph):
 
     def _linear(self, states: str, prefix: str, layer: int) -> str:
         name = f"{prefix}.weight"
-        return self.node("MatMul", states, self.constant(name, self.weight(name).T))
+        product = self.node("MatMul", states, self.constant(name, self.weight(name).T))
+        if not prefix.endswith(".output.dense"):
+            return product
+        return self.node(
+            "Add", product, self.constant(f"{prefix}.bias", self.weight(f"{prefix}.bias"))
+        )
 
     def _gelu(self, states: str, bias: str) -> str:
         return self.node(
@@ -315,11 +319,12 @@ class _Int8Graph(_BertGraph):
             self.weight(f"{prefix}.weight"),
             self._heads.input_scales.get((layer, fed_with)),
         )
-        return self.node(
-            "MatMulIntegerToFloat",
-            *(values, matrix, scale, matrix_scale, zero_point),
-            domain=_CONTRIB,
-        )
+        inputs = [values, matrix, scale, matrix_scale, zero_point]
+        if fed_with != INTERMEDIATE:
+            no_zero_points = ""
+            bias = self.constant(f"{prefix}.bias", self.weight(f"{prefix}.bias"))
+            inputs += [no_zero_points, bias]
+        return self.node("MatMulIntegerToFloat", *inputs, domain=_CONTRIB)
 
     def _gelu(self, states: str, bias: str) -> str:
         # The approximation by tanh is within the error of the quantization after it.

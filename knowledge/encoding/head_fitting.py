@@ -29,7 +29,7 @@ from knowledge.ports import FloatArray
 
 _USUAL_SHARE = 0.97
 """Channels above this quantile of the largest activations are outliers."""
-_LAST_STATES = "LayerNormalization_states"
+_LAST_STATES = "last_states"
 _MATRIX_OF_INPUT = {
     ATTENTION_INPUT: "attention.self.query",
     ATTENTION_OUTPUT: "attention.output.dense",
@@ -124,9 +124,11 @@ def _open_tapped_session(
         for layer in range(shape.layer_count)
         for fed_with, matrix in _MATRIX_OF_INPUT.items()
     }
-    last = [
-        node.output[0] for node in model.graph.node if node.op_type == "SkipLayerNormalization"
-    ][-1]
+    normalised = [
+        node.output[0] for node in model.graph.node if node.op_type == "LayerNormalization"
+    ]
+    # One for the embeddings, two for each layer, then the token head's own.
+    last = normalised[2 * shape.layer_count]
     model.graph.node.append(helper.make_node("Identity", [last], [_LAST_STATES]))
     for name in {*tap_of.values(), _LAST_STATES}:
         model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
