@@ -134,5 +134,6 @@ def resolve_judgements(name: str, queries: Sequence[JudgedQuery], corpus: Corpus
         if max(grades.values(), default=0) < RELEVANT_GRADE:
             unresolved.append(f"{query.text} → no passage that answers it: left out")
         else:
-            resolved.append(EvaluationQuery(query.text, grades))
+            judgements = "\n".join(f"{each.grade} {each}" for each in query.relevant)
+            resolved.append(EvaluationQuery(query.text, grades, judgements=judgements))
     return QuerySet(name, resolved, unresolved)

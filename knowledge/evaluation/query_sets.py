@@ -22,6 +22,8 @@ class EvaluationQuery:
     """As `knowledge.evaluation.metrics.Grades`."""
     excluded: frozenset[UUID] = frozenset()
     """Chunks that are struck from a ranking: those the query itself was taken from."""
+    judgements: str = ""
+    """What was judged, in terms that do not change with the chunks; empty for known items."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,9 @@ class QuerySet:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the queries' texts: figures of other queries are not comparable."""
-        texts = "\n".join(sorted(query.text for query in self.queries))
-        return hashlib.sha256(texts.encode()).hexdigest()
+        """SHA-256 of queries and judgements: figures of other ones are not comparable."""
+        texts = sorted(f"{query.text}\x1f{query.judgements}" for query in self.queries)
+        return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
 def sample_queries(queries: Iterable[EvaluationQuery], limit: int) -> list[EvaluationQuery]:

@@ -163,11 +163,18 @@ async def test_figures_are_kept_and_a_change_is_seen(
     assert history[-1].conditions.settings["candidates"] == 1
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("who opens", "who is it that opens"),
+        ('grade = 3, source = "harb', 'grade = 2, source = "harb'),
+    ],
+)
 async def test_figures_of_other_queries_are_not_compared(
-    database: AsyncEngine, judged_file: Path
+    database: AsyncEngine, judged_file: Path, before: str, after: str
 ) -> None:
     await evaluate(database, _encoder(), SETTINGS, _request(judged_file))
-    judged_file.write_text(JUDGED.replace("who opens", "who is it that opens"))
+    judged_file.write_text(JUDGED.replace(before, after))
     second = await evaluate(database, _encoder(), SETTINGS, _request(judged_file))
 
     compared = {each.query_set for each in second.figures if second.change(each) is not None}
