@@ -8,6 +8,7 @@ from uuid import UUID
 
 from psycopg import sql
 
+from knowledge.lexeme_counts import LexemeCounts
 from knowledge.ports import SearchFilters
 from knowledge.search_connections import SearchConnection, SearchConnections
 from knowledge.search_filters import chunk_condition, filter_parameters
@@ -92,6 +93,7 @@ class TextSearch:
 
     def __init__(self, connections: SearchConnections) -> None:
         self._connections = connections
+        self._lexeme_counts = LexemeCounts()
 
     async def rank(self, query: str, *, limit: int, scope: SearchScope) -> dict[UUID, float]:
         """Return at most `limit` chunks' IDs with their scores, best first.
@@ -108,7 +110,7 @@ class TextSearch:
         if not query or limit < 1:
             return {}
         async with self._connections.open("full-text search") as connection:
-            terms = await _read_terms(connection, query, scope)
+            terms = await self._read_terms(connection, query, scope)
             found = [term for term in terms if term.chunk_count > 0][:_MAX_TERMS]
             scores: dict[UUID, float] = {}
             for candidates in _candidate_queries(found, scope):
@@ -119,6 +121,37 @@ class TextSearch:
         whole = sum(term.weight for term in terms)
         return {chunk_id: score / whole for chunk_id, score in scores.items()}
 
+    async def _read_terms(
+        self, connection: SearchConnection, text: str, scope: SearchScope
+    ) -> list[_Term]:
+        """Return the words of `text`, those that tell most first."""
+        parsed = await connection.execute(_PARSE, {"text": text})
+        lexemes = [lexeme for (lexeme,) in await parsed.fetchall()]
+        chunk_counts: dict[str, int] = {}
+        for lexeme in lexemes:
+            share = scope.statistics.common_lexemes.get(lexeme, 0.0)
+            estimate = round(share * scope.collection_chunks)
+            if estimate >= _COUNTED_CHUNKS:
+                chunk_counts[lexeme] = estimate
+        collection = scope.filters.collection
+        rare = [lexeme for lexeme in lexemes if lexeme not in chunk_counts]
+        chunk_counts |= self._lexeme_counts.find(collection, rare)
+        uncounted = [lexeme for lexeme in rare if lexeme not in chunk_counts]
+        if uncounted:
+            counted = await _count_chunks_of_terms(connection, uncounted, collection)
+            self._lexeme_counts.keep(collection, counted)
+            chunk_counts |= counted
+        terms = [
+            _Term(
+                lexeme=lexeme,
+                chunk_count=chunk_count,
+                weight=_inverse_document_frequency(chunk_count, scope.collection_chunks),
+            )
+            for lexeme, chunk_count in chunk_counts.items()
+        ]
+        terms.sort(key=lambda term: (-term.weight, term.lexeme))
+        return terms
+
 
 def shorten_query(query: str) -> str:
     """Return what is searched for: `query` cleaned, of a long one beginning and end."""
@@ -126,31 +159,6 @@ def shorten_query(query: str) -> str:
     if len(text) > 2 * _EDGE_CHARACTERS:
         text = f"{text[:_EDGE_CHARACTERS]}\n{text[-_EDGE_CHARACTERS:]}"
     return clean_text(text).strip()
-
-
-async def _read_terms(connection: SearchConnection, text: str, scope: SearchScope) -> list[_Term]:
-    """Return the words of `text`, those that tell most first."""
-    parsed = await connection.execute(_PARSE, {"text": text})
-    lexemes = [lexeme for (lexeme,) in await parsed.fetchall()]
-    chunk_counts: dict[str, int] = {}
-    for lexeme in lexemes:
-        share = scope.statistics.common_lexemes.get(lexeme, 0.0)
-        estimate = round(share * scope.collection_chunks)
-        if estimate >= _COUNTED_CHUNKS:
-            chunk_counts[lexeme] = estimate
-    rare = [lexeme for lexeme in lexemes if lexeme not in chunk_counts]
-    if rare:
-        chunk_counts |= await _count_chunks_of_terms(connection, rare, scope.filters.collection)
-    terms = [
-        _Term(
-            lexeme=lexeme,
-            chunk_count=chunk_count,
-            weight=_inverse_document_frequency(chunk_count, scope.collection_chunks),
-        )
-        for lexeme, chunk_count in chunk_counts.items()
-    ]
-    terms.sort(key=lambda term: (-term.weight, term.lexeme))
-    return terms
 
 
 def _inverse_document_frequency(chunk_count: int, chunk_total: int) -> float:
