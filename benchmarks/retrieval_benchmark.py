@@ -4,7 +4,6 @@
 comparison is left out.
 """
 
-import asyncio
 import json
 import os
 import random
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import sqlalchemy
+import uvloop
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -125,7 +125,7 @@ def run_retrieval_benchmark(
         stack.enter_context(
             running(encoder_process(encoder, variables), log=folder / "encoder.log")
         )
-        latencies, recalls = asyncio.run(_search(database_url, encoder, headings, engine))
+        latencies, recalls = uvloop.run(_search(database_url, encoder, headings, engine))
         figures += _latency_figures(latencies, _time_queries(engine, headings))
         figures += recalls
         figures += _compare_precisions(engine, folder, texts, headings)

@@ -116,7 +116,7 @@ class RetrievalSettings(_Section):
     )
     rerank_depth: int = Field(default=50, ge=1, le=200, description="Chunks MaxSim is done for.")
     hnsw_ef_search: int = Field(
-        default=300, ge=1, le=1000, description="Breadth of the search in the HNSW index."
+        default=200, ge=1, le=1000, description="Breadth of the search in the HNSW index."
     )
 
 

@@ -253,7 +253,7 @@ Index(
     "ix_document_chunks__embedding",
     document_chunks.c.embedding,
     postgresql_using="hnsw",
-    postgresql_with={"m": 16, "ef_construction": 64},
+    postgresql_with={"m": 16, "ef_construction": 200},
     postgresql_ops={"embedding": "vector_cosine_ops"},
 )
 

@@ -21,6 +21,10 @@ TRIED_ELSEWHERE = {
     "make test": "CI runs it",
     "make bench": "tests/benchmarks runs the benchmarks with small sizes",
     ".venv/bin/sluice ingest docs/ README.md": "below",
+    ".venv/bin/sluice ingest docs/ README.md --collection handbook --attribute team=data": "below",
+    ".venv/bin/sluice eval --collection handbook": "below",
+    ".venv/bin/sluice ingest --remove README.md --collection handbook": "below",
+    ".venv/bin/sluice reembed": "test_reembedding.py",
     ".venv/bin/sluice status": "below",
     ".venv/bin/sluice migrate": "below",
     ".venv/bin/sluice streams": "below",
@@ -94,6 +98,12 @@ class TestAgainstARunningPlatform:
         "arguments",
         [
             ["ingest", str(ROOT / "docs"), str(ROOT / "README.md")],
+            [
+                *("ingest", str(ROOT / "docs"), str(ROOT / "README.md")),
+                *("--collection", "handbook", "--attribute", "team=data"),
+            ],
+            ["eval", "--collection", "handbook"],
+            ["ingest", "--remove", str(ROOT / "README.md"), "--collection", "handbook"],
             ["status"],
             ["migrate"],
             ["streams"],

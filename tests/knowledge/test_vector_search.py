@@ -96,7 +96,7 @@ def filled_url(postgres_server: EmbeddedPostgres) -> str:
         connection.execute("SET maintenance_work_mem = '256MB'")
         connection.execute(
             "CREATE INDEX ix_document_chunks__embedding ON document_chunks"
-            " USING hnsw (embedding vector_cosine_ops) WITH (m = 16, ef_construction = 64)"
+            " USING hnsw (embedding vector_cosine_ops) WITH (m = 16, ef_construction = 200)"
         )
         connection.execute("ANALYZE documents, document_chunks")
     return url
