@@ -9,7 +9,7 @@ _LAYERS = 2
 _EMBEDDING = 64
 _HEADS = 4
 _FEED_FORWARD = 128
-_CONTEXT = 2048
+_CONTEXT = 4096
 
 _SPECIAL = ("<unk>", "<s>", "</s>")
 _WORDS = (
