@@ -16,7 +16,7 @@ from typing import Any
 from bs4 import BeautifulSoup
 
 from knowledge.evaluation.corpus import Corpus, squash
-from knowledge.evaluation.known_items import is_telling, merge_items
+from knowledge.evaluation.item_texts import is_telling, merge_items
 from knowledge.evaluation.query_sets import KNOWN_ITEM_GRADE, EvaluationQuery
 from knowledge.loaders.html import decode_html
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from knowledge.evaluation.corpus import Corpus, CorpusChunk, squash
 from knowledge.evaluation.html_pages import Anchor, HtmlPage, Link, read_page
-from knowledge.evaluation.known_items import LARGEST_SECTION, is_telling, merge_items
+from knowledge.evaluation.item_texts import LARGEST_SECTION, is_telling, merge_items
 from knowledge.evaluation.query_sets import KNOWN_ITEM_GRADE, EvaluationQuery
 
 _SEED = 1945

@@ -10,6 +10,7 @@ from benchmarks.corpora import CORPORA
 from knowledge.chunking import chunk_document
 from knowledge.documents import load_document
 from knowledge.evaluation.corpus import Corpus, CorpusChunk
+from knowledge.evaluation.item_texts import is_telling, strip_numbering
 from knowledge.evaluation.judged import (
     UnreadableJudgements,
     read_judged_queries,
@@ -18,10 +19,8 @@ from knowledge.evaluation.judged import (
 from knowledge.evaluation.known_items import (
     ItemKind,
     UnknownItemKind,
-    is_telling,
     make_known_items,
     parse_kinds,
-    strip_numbering,
 )
 from knowledge.evaluation.query_sets import EvaluationQuery, sample_queries
 
