@@ -24,11 +24,13 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from benchmarks.environment import only_these_settings
 from benchmarks.figures import Figure, Reference, require
 from benchmarks.platform_servers import running_platform_servers
+from benchmarks.projection_loss import measure_projection_loss
 from benchmarks.retrieval_corpus import RARE_COLLECTION, add_variations, ingest_files
 from benchmarks.retrieval_texts import find_pages, write_small_pages
 from contracts.settings import EncoderSettings, RetrievalSettings, load_settings, with_psycopg
 from contracts.tables import document_chunks
 from knowledge.documents import find_documents
+from knowledge.embedded_text import stored_text_to_embed
 from knowledge.encoding.builtin_model import package_dir
 from knowledge.encoding.engine import EncoderEngine
 from knowledge.encoding.loading import load_encoder
@@ -99,7 +101,7 @@ def run_retrieval_benchmark(
             started = time.perf_counter()
             add_variations(connection, max(size.all_chunks, ingest.chunk_count), say=say)
             say(f"copied and indexed in {time.perf_counter() - started:.1f} s")
-            texts, headings = _read_texts(connection, size)
+            texts = _read_texts(connection, size)
         database.dispose()
         figures = [
             Figure(
@@ -125,28 +127,48 @@ def run_retrieval_benchmark(
         stack.enter_context(
             running(encoder_process(encoder, variables), log=folder / "encoder.log")
         )
-        latencies, recalls = uvloop.run(_search(database_url, encoder, headings, engine))
-        figures += _latency_figures(latencies, _time_queries(engine, headings))
+        latencies, recalls = uvloop.run(_search(database_url, encoder, texts.queries, engine))
+        figures += _latency_figures(latencies, _time_queries(engine, texts.queries))
         figures += recalls
-        figures += _compare_precisions(engine, folder, texts, headings)
+        figures += _compare_precisions(engine, folder, texts)
         if peer_python:
-            figures += _compare_with_peer(Path(peer_python), engine, texts, headings, say)
+            figures += _compare_with_peer(Path(peer_python), engine, texts, say)
         else:
             say(f"{PEER_VARIABLE} is not set: sentence-transformers is left out")
     return figures
 
 
-def _read_texts(connection: sqlalchemy.Connection, size: _Size) -> tuple[list[str], list[str]]:
-    """Return chunks as they are embedded, and headings to ask for."""
+@dataclass(frozen=True)
+class _Texts:
+    compared: list[str]
+    """Chunks as they are embedded."""
+    contents: list[str]
+    """Of the same chunks, without title and headings."""
+    own_headings: list[str]
+    """The innermost one of each."""
+    queries: list[str]
+    """Headings of all chunks."""
+
+
+def _read_texts(connection: sqlalchemy.Connection, size: _Size) -> _Texts:
     rows = connection.execute(
         select(document_chunks.c.headings, document_chunks.c.content)
         .where(document_chunks.c.collection == "real")
         .order_by(document_chunks.c.chunk_id)
     ).all()
-    texts = [f"{row.headings}\n{row.content}" for row in rows[: size.compared_texts]]
-    headings = sorted({row.headings.rsplit("\n", 1)[-1] for row in rows})
-    random.Random(_SEED).shuffle(headings)
-    return texts, headings[: size.queries]
+    queries = sorted({_innermost(row.headings) for row in rows})
+    random.Random(_SEED).shuffle(queries)
+    compared = rows[: size.compared_texts]
+    return _Texts(
+        compared=[stored_text_to_embed(row.headings, row.content) for row in compared],
+        contents=[row.content for row in compared],
+        own_headings=[_innermost(row.headings) for row in compared],
+        queries=queries[: size.queries],
+    )
+
+
+def _innermost(headings: str) -> str:
+    return headings.rsplit("\n", 1)[-1]
 
 
 async def _search(
@@ -242,14 +264,12 @@ def _quantile(values: Sequence[float], share: float) -> float:
     return float(np.quantile(values, share))
 
 
-def _compare_precisions(
-    engine: EncoderEngine, folder: Path, texts: Sequence[str], queries: Sequence[str]
-) -> list[Figure]:
+def _compare_precisions(engine: EncoderEngine, folder: Path, texts: _Texts) -> list[Figure]:
     exact = load_encoder(EncoderSettings(precision="fp32"), folder / "models")
     best = [
-        np.argsort(-(_dense(each, queries, "query") @ _dense(each, texts, "document").T))[
-            :, :_TOP_K
-        ]
+        np.argsort(
+            -(_dense(each, texts.queries, "query") @ _dense(each, texts.compared, "document").T)
+        )[:, :_TOP_K]
         for each in (engine, exact)
     ]
     overlap = statistics.mean(
@@ -262,7 +282,8 @@ def _compare_precisions(
             overlap,
             "share",
             Reference("fp32", 1.0),
-        )
+        ),
+        measure_projection_loss(exact, folder / "whole-model", texts.contents, texts.own_headings),
     ]
 
 
@@ -274,16 +295,15 @@ def _dense(engine: EncoderEngine, texts: Sequence[str], kind: str) -> FloatArray
 def _compare_with_peer(
     python: Path,
     engine: EncoderEngine,
-    texts: Sequence[str],
-    queries: Sequence[str],
+    texts: _Texts,
     say: Callable[[str], None],
 ) -> list[Figure]:
     """The same texts, the same cores, one after the other, ours before and after the peer."""
     say("sentence-transformers …")
-    rates = [_documents_per_second(engine, texts)]
+    rates = [_documents_per_second(engine, texts.compared)]
     task = {
-        "documents": list(texts),
-        "queries": list(queries[:100]),
+        "documents": texts.compared,
+        "queries": texts.queries[:100],
         "threads": len(os.sched_getaffinity(0)),
     }
     result = subprocess.run(
@@ -296,9 +316,9 @@ def _compare_with_peer(
     )
     require(result.returncode == 0, f"the peer failed: {result.stderr[-1000:]}")
     peer = json.loads(result.stdout)
-    rates.append(_documents_per_second(engine, texts))
-    _require_like_similarities(engine, texts, np.array(peer["vectors"], np.float32))
-    own_query = _quantile(_time_queries(engine, queries[:100]), 0.5)
+    rates.append(_documents_per_second(engine, texts.compared))
+    _require_like_similarities(engine, texts.compared, np.array(peer["vectors"], np.float32))
+    own_query = _quantile(_time_queries(engine, texts.queries[:100]), 0.5)
     return [
         Figure(
             "retrieval: texts encoded",
