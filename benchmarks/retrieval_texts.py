@@ -4,12 +4,10 @@ import inspect
 from importlib import import_module
 from pathlib import Path
 
+from benchmarks.corpora import CORPORA
 from benchmarks.figures import InvariantBroken
 
-_PAGES = {
-    "python3.11-doc": Path("/usr/share/doc/python3.11/html"),
-    "postgresql-doc-15": Path("/usr/share/doc/postgresql-doc-15/html"),
-}
+_PAGES = {corpus.package: corpus.folder for corpus in CORPORA.values()}
 """Debian package → its pages."""
 _MODULES = ("argparse", "asyncio", "decimal", "logging", "pathlib", "shutil", "subprocess")
 

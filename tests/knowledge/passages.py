@@ -44,3 +44,28 @@ def heading(text: str, level: int = 1) -> Block:
 
 def paragraph(text: str) -> Block:
     return Block("paragraph", text)
+
+
+GATES = make_document(
+    heading("Sluice gates"),
+    paragraph("A gate controls how much water flows through the channel."),
+    heading("Maintenance", 2),
+    paragraph("Grease the spindle of the gate twice a year."),
+    source="gates.md",
+    title="Sluice gates",
+)
+LOCKS = make_document(
+    heading("Locks"),
+    paragraph("Boats are raised and lowered where the water of the channel changes its level."),
+    source="locks.md",
+    title="Locks",
+)
+CANALS = [
+    make_document(
+        heading(f"Canal {i}"),
+        paragraph(f"The water of the channel number {i} flows to the sea."),
+        source=f"canal-{i}.md",
+        title=f"Canal {i}",
+    )
+    for i in range(30)
+]

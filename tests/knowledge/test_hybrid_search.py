@@ -27,35 +27,12 @@ from knowledge.ports import (
     SearchUnavailable,
 )
 from knowledge.rank_fusion import fuse_rankings
-from tests.knowledge.passages import heading, make_document, paragraph
+from tests.knowledge.passages import CANALS, GATES, LOCKS
 from tests.support.hashing_encoder_engine import HASHING_MODEL, HashingEncoderEngine
 from tests.support.in_process_encoder import InProcessEncoder
 
 STAGES: list[RetrievalStage] = ["text", "vector", "hybrid", "hybrid+rerank"]
 
-GATES = make_document(
-    heading("Sluice gates"),
-    paragraph("A gate controls how much water flows through the channel."),
-    heading("Maintenance", 2),
-    paragraph("Grease the spindle of the gate twice a year."),
-    source="gates.md",
-    title="Sluice gates",
-)
-LOCKS = make_document(
-    heading("Locks"),
-    paragraph("Boats are raised and lowered where the water of the channel changes its level."),
-    source="locks.md",
-    title="Locks",
-)
-CANALS = [
-    make_document(
-        heading(f"Canal {i}"),
-        paragraph(f"The water of the channel number {i} flows to the sea."),
-        source=f"canal-{i}.md",
-        title=f"Canal {i}",
-    )
-    for i in range(30)
-]
 QUESTION = "How often should I grease the spindle?"
 
 

@@ -17,7 +17,7 @@ from knowledge.document_store import refresh_statistics, store_document
 from knowledge.documents import Document, find_documents, load_document
 from knowledge.hybrid_search import HybridIndex
 from knowledge.ports import NO_FILTERS, Passage, PassageIndex, SearchFilters, SearchUnavailable
-from tests.knowledge.passages import heading, make_document, paragraph
+from tests.knowledge.passages import CANALS, GATES, LOCKS, heading, make_document, paragraph
 from tests.support.ports import free_port
 
 
@@ -47,31 +47,6 @@ def _ingest(url: str, *documents: Document, collection: str = "default") -> None
         for document in documents:
             store_document(connection, document, chunk_document(document), collection=collection)
     engine.dispose()
-
-
-GATES = make_document(
-    heading("Sluice gates"),
-    paragraph("A gate controls how much water flows through the channel."),
-    heading("Maintenance", 2),
-    paragraph("Grease the spindle of the gate twice a year."),
-    source="gates.md",
-    title="Sluice gates",
-)
-LOCKS = make_document(
-    heading("Locks"),
-    paragraph("Boats are raised and lowered where the water of the channel changes its level."),
-    source="locks.md",
-    title="Locks",
-)
-CANALS = [
-    make_document(
-        heading(f"Canal {i}"),
-        paragraph(f"The water of the channel number {i} flows to the sea."),
-        source=f"canal-{i}.md",
-        title=f"Canal {i}",
-    )
-    for i in range(30)
-]
 
 
 async def test_some_of_the_words_are_enough_and_rare_ones_count_more(
