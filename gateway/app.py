@@ -14,7 +14,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from contracts.settings import Settings
-from gateway.backends.http import HttpBackend
 from gateway.backends.router import BackendRouter
 from gateway.backends.session import BackendSession
 from gateway.chat.service import ChatService
@@ -65,8 +64,7 @@ def create_app(settings: Settings) -> Starlette:
     )
     metrics.watch_publisher(publisher)
     session = BackendSession()
-    backends = [HttpBackend(backend, session) for backend in settings.backends]
-    router = BackendRouter(backends) if backends else None
+    router = BackendRouter(settings.backends, session)
     engine = create_async_engine(
         settings.sqlalchemy_url,
         pool_pre_ping=True,
@@ -88,7 +86,7 @@ def create_app(settings: Settings) -> Starlette:
     service = ChatService(router, retriever, publisher, metrics)
     embeddings = EmbeddingsService(router, served_encoder, publisher, metrics)
     models = ModelsEndpoint(router, served_encoder)
-    health = HealthEndpoint(publisher, engine, backends, served_encoder)
+    health = HealthEndpoint(publisher, engine, router, served_encoder)
 
     async def show_metrics(_request: Request) -> Response:
         return Response(
@@ -111,9 +109,8 @@ def create_app(settings: Settings) -> Starlette:
             stack.push_async_callback(session.close)
             publisher.start()
             stack.push_async_callback(stop_publisher)
-            if router is not None:
-                router.start()
-                stack.callback(router.close)
+            router.start()
+            stack.callback(router.close)
             await retriever.start()
             stack.push_async_callback(retriever.stop)
             yield

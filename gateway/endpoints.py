@@ -66,7 +66,7 @@ class EmbeddingsEndpoint:
 class ModelsEndpoint:
     """`GET /v1/models` and `GET /v1/models/{model}`."""
 
-    def __init__(self, router: BackendRouter | None, encoder: ServedEncoder | None) -> None:
+    def __init__(self, router: BackendRouter, encoder: ServedEncoder | None) -> None:
         self._router = router
         self._encoder = encoder
 
@@ -89,7 +89,7 @@ class ModelsEndpoint:
         return of_backends + of_encoder
 
     async def _served_by_backends(self) -> list[ServedModel]:
-        if self._router is None:
+        if self._router.is_empty:
             return [ServedModel(EXTRACTIVE_MODEL, 0, OWNER)]
         return await self._router.served_models()
 

@@ -81,6 +81,13 @@ class BackendError(GatewayError):
         self.backend = backend
         self.reason = reason
 
+    @classmethod
+    def of(cls, backend: str, what: str, reason: str, *, status: int = 502) -> "BackendError":
+        """Return the error that says `what` the backend did."""
+        return cls(
+            f"The backend {backend!r} {what}.", status=status, backend=backend, reason=reason
+        )
+
 
 class SearchFailed(GatewayError):
     """503: the answer needs the passage index, which cannot be searched."""

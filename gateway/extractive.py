@@ -10,6 +10,7 @@ import msgspec
 
 from contracts.event_ids import new_event_id
 from contracts.payloads import TokenUsage
+from gateway.backends.requests import API_PATHS
 from gateway.errors import Header
 from knowledge.tokens import estimate_tokens
 
@@ -22,6 +23,8 @@ _WORD = re.compile(r"\s*\S+\s*$|\s*\S+")
 class ExtractiveAnswer:
     """A text in the shape of a backend's answer; see `BackendAnswer`."""
 
+    backend = BACKEND
+    path = API_PATHS["chat"]
     status = 200
 
     def __init__(self, text: str, *, prompt: str, is_streaming: bool) -> None:

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.backends.http import HttpBackend
+from gateway.backends.router import BackendRouter
 from gateway.embeddings.served_encoder import ServedEncoder
 from gateway.endpoints import json_response
 from gateway.errors import BackendError
@@ -30,12 +31,12 @@ class HealthEndpoint:
         self,
         publisher: EventPublisher,
         engine: AsyncEngine,
-        backends: list[HttpBackend],
+        router: BackendRouter,
         encoder: ServedEncoder | None,
     ) -> None:
         self._publisher = publisher
         self._engine = engine
-        self._backends = backends
+        self._router = router
         self._encoder = encoder
 
     async def show(self, request: Request) -> Response:
@@ -45,7 +46,7 @@ class HealthEndpoint:
             self._check_broker(),
             self._check_database(),
             self._check_encoder(),
-            *(self._check_backend(backend) for backend in self._backends),
+            *(self._check_backend(backend) for backend in self._router.backends),
         )
         parts = (broker, database, encoder, *backends)
         is_whole = all(part["status"] in (_OK, _OFF) for part in parts)

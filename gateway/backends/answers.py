@@ -8,6 +8,10 @@ from gateway.errors import Header
 class BackendAnswer(Protocol):
     """An HTTP answer whose body is read piece by piece."""
 
+    backend: str
+    """Name of the backend that answered."""
+    path: str
+    """What it was asked: tells which API the body belongs to."""
     status: int
     headers: list[Header]
     """Those that are passed on to the client, content-type not among them."""

@@ -11,6 +11,7 @@ from yarl import URL
 
 from contracts.headers import CORRELATION_ID, REQUEST_ID, TRACEPARENT
 from contracts.settings import BackendSettings
+from gateway.backends.requests import Api, BackendRequest
 from gateway.backends.session import BackendSession
 from gateway.errors import BackendError, Header
 from gateway.request_context import RequestContext
@@ -44,8 +45,7 @@ class HttpBackend:
         self.kind = settings.kind
         self.settings = settings
         self._session = session
-        self._chat_url = URL(f"{settings.base_url}/v1/chat/completions")
-        self._embeddings_url = URL(f"{settings.base_url}/v1/embeddings")
+        self._urls: dict[str, URL] = {}
         self._models_url = URL(f"{settings.base_url}/v1/models")
         health_path = _HEALTH_PATHS.get(settings.kind, "/v1/models")
         self._health_url = URL(f"{settings.base_url}{health_path}")
@@ -54,8 +54,12 @@ class HttpBackend:
             self._credentials["Authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
         self._timeout = ClientTimeout(total=None, sock_connect=settings.connect_timeout_seconds)
 
-    async def open_chat(self, body: bytes, context: RequestContext) -> "HttpAnswer":
-        """Send a chat completion request and return the answer once its headers are there.
+    def speaks(self, api: Api) -> bool:
+        """Return whether a client's own bytes of this API may pass through."""
+        return api in ("chat", "embeddings")
+
+    async def open(self, request: BackendRequest, context: RequestContext) -> "HttpAnswer":
+        """Send a request and return the answer once its headers are there.
 
         The client's own headers stay behind, its credentials above all: the backend gets this
         gateway's, the correlation ID and the trace parent.
@@ -63,32 +67,29 @@ class HttpBackend:
         Raises:
             BackendError: the server cannot be reached (502) or sends no headers in time (504).
         """
-        return await self._open(self._chat_url, body, context)
-
-    async def open_embeddings(self, body: bytes, context: RequestContext) -> "HttpAnswer":
-        """Send a request for embeddings, in the manner of `open_chat`."""
-        return await self._open(self._embeddings_url, body, context)
-
-    async def _open(self, url: URL, body: bytes, context: RequestContext) -> "HttpAnswer":
+        url = self._urls.get(request.path)
+        if url is None:
+            url = self._urls[request.path] = URL(f"{self.settings.base_url}{request.path}")
         headers = {"Content-Type": "application/json", CORRELATION_ID: context.correlation_id}
         headers.update(self._credentials)
         if context.traceparent is not None:
             headers[TRACEPARENT] = context.traceparent
         if (request_id := context.headers.get(b"x-request-id")) is not None:
             headers[REQUEST_ID] = request_id.decode("latin-1")
+        headers.update(request.headers)
         loop = asyncio.get_running_loop()
         first_byte_due = loop.time() + self.settings.first_byte_timeout_seconds
         response = await self._guard(
             self._session.client.post(
                 url,
-                data=body,
+                data=request.body,
                 headers=headers,
                 timeout=self._timeout,
                 allow_redirects=False,
             ),
             deadline=first_byte_due,
         )
-        return HttpAnswer(self, response, first_byte_due)
+        return HttpAnswer(self, request.path, response, first_byte_due)
 
     async def list_models(self) -> dict[str, int]:
         """Ask the server which models it serves: model ID → moment of creation, Unix seconds.
@@ -148,17 +149,17 @@ class HttpBackend:
 
     def error(self, what: str, reason: str, *, status: int = 502) -> BackendError:
         """Return the error that says `what` this backend did."""
-        return BackendError(
-            f"The backend {self.name!r} {what}.", status=status, backend=self.name, reason=reason
-        )
+        return BackendError.of(self.name, what, reason, status=status)
 
 
 class HttpAnswer:
     """A model server's answer; see `BackendAnswer`."""
 
     def __init__(
-        self, backend: HttpBackend, response: ClientResponse, first_byte_due: float
+        self, backend: HttpBackend, path: str, response: ClientResponse, first_byte_due: float
     ) -> None:
+        self.backend = backend.name
+        self.path = path
         self._backend = backend
         self._response = response
         self._first_byte_due: float | None = first_byte_due

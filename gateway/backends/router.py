@@ -2,10 +2,14 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from contracts.settings import BackendSettings
 from gateway.backends.catalog import ModelCatalog
 from gateway.backends.http import HttpBackend
+from gateway.backends.route import ModelRoute
+from gateway.backends.session import BackendSession
 from gateway.errors import BackendError, ModelNotFound
 
 
@@ -46,21 +50,29 @@ class _Route:
 class BackendRouter:
     """Chooses by model name, in the order of the settings: names first, then wildcards."""
 
-    def __init__(self, backends: list[HttpBackend]) -> None:
-        self.backends = backends
-        self._routes = [_route_of(backend) for backend in backends]
+    def __init__(self, backends: Sequence[BackendSettings], session: BackendSession) -> None:
+        self.backends = [HttpBackend(settings, session) for settings in backends]
+        self._routes = [_route_of(backend) for backend in self.backends]
         self._by_name: dict[str, HttpBackend] = {}
         for route in self._routes:
             for name in route.names:
                 self._by_name.setdefault(name, route.backend)
 
-    async def choose(self, model: str) -> HttpBackend:
-        """Return the backend of `model`.
+    @property
+    def is_empty(self) -> bool:
+        """Whether no backend is configured."""
+        return not self._routes
+
+    async def route(self, model: str) -> ModelRoute:
+        """Return the way to the backends of `model`.
 
         Raises:
             ModelNotFound: nobody serves it.
             BackendError: a server that might serve it has not told its models yet.
         """
+        return ModelRoute(model, [await self._choose(model)])
+
+    async def _choose(self, model: str) -> HttpBackend:
         backend = self._by_name.get(model) or self._listed(model)
         if backend is not None:
             return backend

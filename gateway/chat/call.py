@@ -11,6 +11,8 @@ from starlette.types import Receive
 from gateway.backends.answers import BackendAnswer
 from gateway.backends.http import HttpBackend
 from gateway.backends.refusals import check_refusal
+from gateway.backends.requests import API_PATHS, BackendRequest
+from gateway.backends.route import ModelRoute
 from gateway.chat.call_record import CANCELLED, COMPLETED, FAILED, CallRecord
 from gateway.chat.grounding import ground_extractive, ground_prompt
 from gateway.chat.retrieval_record import retrieval_timings
@@ -44,7 +46,7 @@ class ChatCall:
         self,
         record: CallRecord,
         *,
-        backend: HttpBackend | None,
+        route: ModelRoute | None,
         query: str,
         plan: RetrievalPlan,
         retriever: Retriever,
@@ -53,7 +55,7 @@ class ChatCall:
         writer: AnswerWriter,
     ) -> None:
         self._record = record
-        self._backend = backend
+        self._route = route
         self._query = query
         self._plan = plan
         self._retriever = retriever
@@ -101,7 +103,7 @@ class ChatCall:
         return await self._relay_body(answer)
 
     async def _open_answer(self) -> BackendAnswer:
-        if self._backend is None:
+        if self._route is None:
             return await self._answer_extractively()
         record = self._record
         messages = None
@@ -111,14 +113,24 @@ class ChatCall:
                 search,
                 record.request,
                 token_budget=self._retriever.settings.token_budget,
-                context_length=self._backend.settings.context_length,
+                context_length=self._route.context_length,
             )
             self._due_fields = record.grounding.extension_fields
             if record.grounding.context is not None:
                 messages = inject_context(record.request.conversation, record.grounding.context)
-        body = record.request.forwarded_body(messages)
+
+        def build(_backend: HttpBackend, model: str) -> BackendRequest:
+            body = record.request.forwarded_body(messages, model=model)
+            return BackendRequest(API_PATHS["chat"], body)
+
         record.backend_started = perf_counter()
-        return await self._backend.open_chat(body, record.context)
+        try:
+            answer = await self._route.open(build, record.context, "chat")
+        except BackendError as error:
+            record.backend = record.context.backend = error.backend
+            raise
+        record.backend = record.context.backend = answer.backend
+        return answer
 
     async def _answer_extractively(self) -> BackendAnswer:
         record = self._record
@@ -241,12 +253,7 @@ class ChatCall:
         self._metrics.count_tokens(self._record.backend, self._record.answer.usage)
 
     def _backend_error(self, what: str, reason: str) -> BackendError:
-        return BackendError(
-            f"The backend {self._record.backend!r} {what}.",
-            status=502,
-            backend=self._record.backend,
-            reason=reason,
-        )
+        return BackendError.of(self._record.backend, what, reason)
 
     def _response_headers(self, answer: BackendAnswer) -> list[Header]:
         headers = list(answer.headers)

@@ -21,11 +21,11 @@ from knowledge.queries import extract_user_query
 
 
 class ChatService:
-    """Answers chat requests of any dialect; `router` is None where no backend is configured."""
+    """Answers chat requests of any dialect."""
 
     def __init__(
         self,
-        router: BackendRouter | None,
+        router: BackendRouter,
         retriever: Retriever,
         publisher: EventPublisher,
         metrics: GatewayMetrics,
@@ -55,11 +55,11 @@ class ChatService:
         settings = self._retriever.settings
         plan = plan_retrieval(request.retrieval, context.headers, settings)
         try:
-            backend = await self._router.choose(request.model) if self._router else None
+            route = None if self._router.is_empty else await self._router.route(request.model)
         except BackendError as error:
             self._metrics.count_backend_error(error.backend, error.reason)
             raise
-        if backend is None:
+        if route is None:
             if request.model != EXTRACTIVE_MODEL:
                 raise ModelNotFound(request.model, [EXTRACTIVE_MODEL])
             if plan.is_wanted is False:
@@ -69,19 +69,19 @@ class ChatService:
                     param="retrieval",
                 )
         query = ""
-        if backend is None or self._retriever.is_due(plan):
+        if route is None or self._retriever.is_due(plan):
             query = extract_user_query(request.conversation)
         record = CallRecord(
             context=context,
             request=request,
             dialect=dialect,
-            backend=EXTRACTIVE_BACKEND if backend is None else backend.name,
+            backend=EXTRACTIVE_BACKEND if route is None else route.backend,
         )
         context.model = request.model
         context.backend = record.backend
         call = ChatCall(
             record,
-            backend=backend,
+            route=route,
             query=query,
             plan=plan,
             retriever=self._retriever,

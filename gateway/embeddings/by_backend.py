@@ -5,9 +5,13 @@ import asyncio
 from msgspec import Raw
 
 from contracts.payloads import TokenUsage
-from gateway.backends.http import HttpAnswer, HttpBackend
+from gateway.backends.answers import BackendAnswer
+from gateway.backends.http import HttpBackend
 from gateway.backends.refusals import check_refusal
+from gateway.backends.requests import API_PATHS, BackendRequest
+from gateway.backends.route import ModelRoute
 from gateway.embeddings.reply import EmbeddingsReply
+from gateway.errors import BackendError
 from gateway.openai.embeddings import (
     EmbeddingsRequest,
     NoEmbeddings,
@@ -22,20 +26,25 @@ _VECTORS_AT_ONCE = 64
 
 
 async def embed_by_backend(
-    backend: HttpBackend, request: EmbeddingsRequest, context: RequestContext
+    route: ModelRoute, request: EmbeddingsRequest, context: RequestContext
 ) -> EmbeddingsReply:
     """Have the backend answer. Its own error is an answer too, with its status.
 
     Raises:
         BackendError: it cannot be used, or answered with something else.
     """
-    answer = await backend.open_embeddings(request.forwarded_body(), context)
+
+    def build(_backend: HttpBackend, model: str) -> BackendRequest:
+        return BackendRequest(API_PATHS["embeddings"], request.forwarded_body(model))
+
+    answer = await route.open(build, context, "embeddings")
+    context.backend = answer.backend
     try:
         body = await answer.read_all()
     finally:
         answer.close()
     if not 200 <= answer.status < 300:
-        check_refusal(backend.name, answer.status, body)
+        check_refusal(answer.backend, answer.status, body)
         return EmbeddingsReply(
             body=body,
             model=request.model,
@@ -48,10 +57,14 @@ async def embed_by_backend(
     try:
         return await _reply_of(answer, body, request)
     except NoEmbeddings as error:
-        raise backend.error("answered with something that is no embeddings", "invalid") from error
+        raise BackendError.of(
+            answer.backend, "answered with something that is no embeddings", "invalid"
+        ) from error
 
 
-async def _reply_of(answer: HttpAnswer, body: bytes, request: EmbeddingsRequest) -> EmbeddingsReply:
+async def _reply_of(
+    answer: BackendAnswer, body: bytes, request: EmbeddingsRequest
+) -> EmbeddingsReply:
     embeddings = read_embeddings(body)
     if not embeddings.has_format(request.encoding_format):
         vectors: list[Raw] = []

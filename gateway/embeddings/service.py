@@ -7,7 +7,7 @@ from starlette.types import Receive, Send
 
 from contracts.encoder import MODEL_ALIAS
 from contracts.events import new_event
-from gateway.backends.http import HttpBackend
+from gateway.backends.route import ModelRoute
 from gateway.backends.router import BackendRouter
 from gateway.chat.writers import OpenAiWriter
 from gateway.disconnect import ClientDisconnected, DisconnectWatch
@@ -36,14 +36,13 @@ class EmbeddingsService:
 
     def __init__(
         self,
-        router: BackendRouter | None,
+        router: BackendRouter,
         encoder: ServedEncoder | None,
         publisher: EventPublisher,
         metrics: GatewayMetrics,
     ) -> None:
         """
         Args:
-            router: None where no backend is configured.
             encoder: None where it is turned off.
         """
         self._router = router
@@ -84,7 +83,7 @@ class EmbeddingsService:
             context.backend, stage = MODEL_ALIAS, "embed"
             reply = await embed_by_encoder(server, request)
         else:
-            context.backend, stage = server.name, "backend"
+            context.backend, stage = server.backend, "backend"
             reply = await embed_by_backend(server, request, context)
         seconds = perf_counter() - started
         timing = f"{stage};dur={seconds * 1000:.3f}"
@@ -95,7 +94,7 @@ class EmbeddingsService:
             self._metrics.count_backend_error(context.backend, f"http_{reply.status}")
         return reply
 
-    async def _choose(self, model: str) -> HttpBackend | ServedEncoder:
+    async def _choose(self, model: str) -> ModelRoute | ServedEncoder:
         """Return who serves `model`, the encoder before any backend.
 
         Raises:
@@ -111,9 +110,7 @@ class EmbeddingsService:
             except EncoderUnavailable as error:
                 unknown = error
         try:
-            if self._router is not None:
-                return await self._router.choose(model)
-            served = []
+            return await self._router.route(model)
         except ModelNotFound as error:
             served = error.served
         if unknown is not None:

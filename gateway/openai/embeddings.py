@@ -51,14 +51,15 @@ class EmbeddingsRequest:
     truncates: bool
     """The extension field `truncate`: cut what is too long instead of refusing it."""
 
-    def forwarded_body(self) -> bytes:
-        """Return the body for a backend: the client's fields but those that are null.
+    def forwarded_body(self, model: str) -> bytes:
+        """Return the body for a backend: its name for the model, the client's non-null fields.
 
         Clients send `null` for what they leave to the server, and some servers refuse it.
         """
-        return _encoder.encode(
-            {name: raw for name, raw in self.fields.items() if bytes(raw) != b"null"}
-        )
+        fields = {name: raw for name, raw in self.fields.items() if bytes(raw) != b"null"}
+        if model != self.model:
+            fields["model"] = Raw(_encoder.encode(model))
+        return _encoder.encode(fields)
 
 
 class _Item(Struct):

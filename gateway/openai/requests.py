@@ -107,17 +107,23 @@ class ChatRequest:
                 return limit
         return None
 
-    def forwarded_body(self, messages: list[dict[str, Any]] | None = None) -> bytes:
+    def forwarded_body(
+        self, messages: list[dict[str, Any]] | None = None, *, model: str | None = None
+    ) -> bytes:
         """Return the body for the backend: the client's own bytes unless something changes.
 
-        `messages` replaces the conversation. A stream is always asked for its usage, and the
-        extension field `retrieval` is taken out. What does not change keeps its bytes.
+        `messages` replaces the conversation, and `model` the model's name. A stream is always
+        asked for its usage, and the extension field `retrieval` is taken out. What does not
+        change keeps its bytes.
         """
         asks_usage = self.is_streaming and not self.wants_usage
-        if messages is None and not asks_usage and "retrieval" not in self.fields:
+        renames = model is not None and model != self.model
+        if messages is None and not asks_usage and not renames and "retrieval" not in self.fields:
             return self.body
         fields = dict(self.fields)
         fields.pop("retrieval", None)
+        if renames:
+            fields["model"] = Raw(_encoder.encode(model))
         if asks_usage:
             fields["stream_options"] = self._stream_options_with_usage()
         if messages is not None:
