@@ -12,6 +12,10 @@ class TokenUsage(Struct, kw_only=True, omit_defaults=True):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     total_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    """Of the prompt's tokens, those that the backend had in its cache."""
+    cache_creation_tokens: int | None = None
+    """Of the prompt's tokens, those that it put into its cache."""
     is_estimate: bool = False
 
 

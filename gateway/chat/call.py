@@ -217,12 +217,14 @@ class ChatCall:
         """Record one event; return what the client gets of it."""
         if event.data is None:
             return event
-        kind = accumulator.add(event.data)
+        chunk = accumulator.add(event.data)
         if self._record.first_token is None and accumulator.has_output:
             self._record.first_token = perf_counter()
-        if kind.is_usage_only and not self._record.request.wants_usage:
+        if chunk is None:
+            return event
+        if chunk.is_usage_only and not self._record.request.wants_usage:
             return None
-        if self._due_fields and kind.is_object:
+        if self._due_fields:
             data = with_fields(event.data, self._due_fields)
             self._due_fields = {}
             return SseEvent(b"data: " + data + b"\n\n", data)

@@ -1,71 +1,22 @@
 """Puts a streamed answer together from its deltas, for the record only."""
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
 from contracts.payloads import TokenUsage
 from gateway.openai.answers import Answer, FunctionCall
+from gateway.openai.chunks import ChatChunk, Delta, ToolCallDelta, read_chunk
 from gateway.openai.completions import arguments_text
-
-_ABSENT = Raw(b"null")
-
-
-class _FunctionDelta(Struct):
-    name: str | None = None
-    arguments: str | dict[str, Any] | None = None
-
-
-class _ToolCallDelta(Struct):
-    index: int | None = None
-    id: str | None = None
-    type: str | None = None
-    function: _FunctionDelta | None = None
-
-
-class _Delta(Struct):
-    role: str | None = None
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    refusal: str | None = None
-    tool_calls: list[_ToolCallDelta] | None = None
-
-
-class _Choice(Struct):
-    index: int = 0
-    delta: _Delta | None = None
-    finish_reason: str | None = None
-
-
-class _Chunk(Struct):
-    choices: list[_Choice] | None = None
-    usage: TokenUsage | None = None
-    error: Raw = _ABSENT
 
 
 class _ErrorMessage(Struct):
     message: str
 
 
-_chunk_decoder = msgspec.json.Decoder(_Chunk)
 _error_decoder = msgspec.json.Decoder(_ErrorMessage)
-
-
-class ChunkKind(NamedTuple):
-    """What the relay must know of a chunk."""
-
-    is_object: bool
-    """It is a JSON object of a chunk's shape."""
-    is_usage_only: bool = False
-    """It carries the usage and no choice: the chunk that `include_usage` asks for."""
-
-
-_UNREADABLE = ChunkKind(is_object=False)
-_PLAIN = ChunkKind(is_object=True)
-_USAGE_ONLY = ChunkKind(is_object=True, is_usage_only=True)
 
 
 @dataclass(slots=True)
@@ -102,26 +53,23 @@ class AnswerAccumulator:
         """What the backend said went wrong in mid-stream."""
         return self._error
 
-    def add(self, data: bytes) -> ChunkKind:
-        """Take in one event's data. What is no chunk is survived and not recorded."""
-        try:
-            chunk = _chunk_decoder.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return _UNREADABLE
-        if chunk.error != _ABSENT:
+    def add(self, data: bytes) -> ChatChunk | None:
+        """Take in one event's data; what is no chunk is survived, not recorded, and None."""
+        chunk = read_chunk(data)
+        if chunk is None:
+            return None
+        if chunk.has_error:
             self._error = _describe_error(chunk.error)
-            return _PLAIN
+            return chunk
         if chunk.usage is not None:
-            self._usage = chunk.usage
-        if not chunk.choices:
-            return _PLAIN if chunk.usage is None else _USAGE_ONLY
-        for choice in chunk.choices:
+            self._usage = chunk.usage.recorded()
+        for choice in chunk.choices or ():
             if choice.index == 0:
                 if choice.finish_reason is not None:
                     self._finish_reason = choice.finish_reason
                 if choice.delta is not None:
                     self._add_delta(choice.delta)
-        return _PLAIN
+        return chunk
 
     def answer(self) -> Answer:
         """Return what has come so far."""
@@ -163,19 +111,19 @@ class AnswerAccumulator:
             ]
         return message
 
-    def _add_delta(self, delta: _Delta) -> None:
+    def _add_delta(self, delta: Delta) -> None:
         if delta.content:
             self._content.append(delta.content)
-        # Newer vLLM names the field `reasoning`; a server that sends both sends the same text.
-        if reasoning := delta.reasoning_content or delta.reasoning:
+        if reasoning := delta.reasoning_text:
             self._reasoning.append(reasoning)
         if delta.refusal:
             self._refusal.append(delta.refusal)
         for call in delta.tool_calls or ():
             self._add_call(call)
 
-    def _add_call(self, delta: _ToolCallDelta) -> None:
-        parts = self._calls.setdefault(self._index_of(delta), _CallParts())
+    def _add_call(self, delta: ToolCallDelta) -> None:
+        delta.index = self._index_of(delta)
+        parts = self._calls.setdefault(delta.index, _CallParts())
         if delta.id:
             parts.tool_call_id = delta.id
         if delta.function is None:
@@ -185,7 +133,7 @@ class AnswerAccumulator:
         if arguments := arguments_text(delta.function.arguments):
             parts.arguments.append(arguments)
 
-    def _index_of(self, delta: _ToolCallDelta) -> int:
+    def _index_of(self, delta: ToolCallDelta) -> int:
         """Return the call's index; without one, a new ID begins a call, anything else goes on."""
         if delta.index is not None:
             return delta.index

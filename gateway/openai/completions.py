@@ -6,8 +6,8 @@ from typing import Any, cast
 import msgspec
 from msgspec import Raw, Struct, field
 
-from contracts.payloads import TokenUsage
 from gateway.openai.answers import Answer, FunctionCall
+from gateway.openai.chunks import Usage
 
 _ABSENT = Raw(b"null")
 
@@ -22,7 +22,7 @@ class _Choice(Struct):
 
 class _Completion(Struct):
     choices: list[_Choice] | None = None
-    usage: TokenUsage | None = None
+    usage: Usage | None = None
 
 
 class _Function(Struct):
@@ -60,7 +60,7 @@ def read_completion(body: bytes) -> Answer:
             body.decode()
         completion = _completion_decoder.decode(body)
         if completion.usage is not None:
-            answer.usage = completion.usage
+            answer.usage = completion.usage.recorded()
         for choice in completion.choices or ():
             if choice.index == 0 and choice.message != _ABSENT:
                 answer.finish_reason = choice.finish_reason

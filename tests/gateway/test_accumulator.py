@@ -10,7 +10,7 @@ from gateway.openai.accumulator import AnswerAccumulator
 
 def add(accumulator: AnswerAccumulator, delta: dict[str, Any], **choice: Any) -> None:
     body = {"choices": [{"index": 0, "delta": delta, **choice}]}
-    assert accumulator.add(json.dumps(body).encode()).is_object
+    assert accumulator.add(json.dumps(body).encode()) is not None
 
 
 def test_text_reasoning_and_finish_reason() -> None:
@@ -79,11 +79,16 @@ def test_odd_chunks_are_survived(data: bytes) -> None:
 
 def test_usage_only_chunk() -> None:
     accumulator = AnswerAccumulator()
-    kind = accumulator.add(b'{"choices": [], "usage": {"prompt_tokens": 3}}')
-    assert kind.is_usage_only
+    usage = b'{"prompt_tokens": 3, "prompt_tokens_details": {"cached_tokens": 2}}'
+    chunk = accumulator.add(b'{"choices": [], "usage": ' + usage + b"}")
+    assert chunk is not None
+    assert chunk.is_usage_only
+    assert accumulator.answer().usage.cache_read_tokens == 2
     assert accumulator.answer().usage.prompt_tokens == 3
     with_choice = b'{"choices": [{"delta": {}}], "usage": {"prompt_tokens": 4}}'
-    assert not accumulator.add(with_choice).is_usage_only
+    chunk = accumulator.add(with_choice)
+    assert chunk is not None
+    assert not chunk.is_usage_only
     assert accumulator.answer().usage.prompt_tokens == 4
 
 
