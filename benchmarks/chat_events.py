@@ -46,6 +46,5 @@ def chat_events(count: int) -> Iterator[Event[ChatPersist]]:
             started_at=datetime.now(UTC),
             duration_seconds=1.734,
             source_chunk_ids=["01890a5d-ac96-774b-bcce-b302099a8057"],
-            api_key_name="platform-team",
         )
-        yield new_event(chat, correlation_id=f"bench-{number:08d}")
+        yield new_event(chat, correlation_id=f"bench-{number:08d}", api_key_name="platform-team")

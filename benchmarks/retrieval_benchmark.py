@@ -193,7 +193,7 @@ async def _search(
             await _measure_recall(index, database_url, queries, engine, name, filters)
             for name, filters in (
                 ("no filter", SearchFilters()),
-                ("filter of 1 % selectivity", SearchFilters(collection=RARE_COLLECTION)),
+                ("filter of 1 % selectivity", SearchFilters(collections=(RARE_COLLECTION,))),
             )
         ]
     finally:
@@ -213,8 +213,8 @@ async def _measure_recall(
     """Compare the vector stage with exact distances, computed here."""
     database = sqlalchemy.create_engine(database_url)
     statement = select(document_chunks.c.chunk_id, document_chunks.c.embedding)
-    if filters.collection:
-        statement = statement.where(document_chunks.c.collection == filters.collection)
+    if filters.collections:
+        statement = statement.where(document_chunks.c.collection.in_(filters.collections))
     with database.connect() as connection:
         rows = connection.execute(statement).all()
     database.dispose()

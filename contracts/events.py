@@ -1,7 +1,7 @@
 """The event envelope: how a payload is written to a NATS message and read back."""
 
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -13,6 +13,9 @@ from contracts.subjects import PipelineSubject, Subject, TelemetrySubject
 SCHEMA_VERSION = 1
 
 P = TypeVar("P", bound=payloads.Payload)
+
+ContentCapture = Literal["full", "redacted", "off"]
+"""Whether texts are in an event: as they are, their shape alone, or not at all."""
 
 
 class UndecodableEvent(ValueError):
@@ -34,6 +37,9 @@ class Event(msgspec.Struct, Generic[P], kw_only=True, omit_defaults=True):
     """UTC, the moment inside `event_id`."""
     schema_version: int
     traceparent: str | None = None
+    api_key_name: str | None = None
+    """Name of the API key that the request came with; None where none was needed."""
+    content_capture: ContentCapture = "full"
     payload: P
 
 
@@ -63,7 +69,14 @@ _decoders: dict[Subject, msgspec.json.Decoder[Event[Any]]] = {
 }
 
 
-def new_event(payload: P, *, correlation_id: str, traceparent: str | None = None) -> Event[P]:
+def new_event(
+    payload: P,
+    *,
+    correlation_id: str,
+    traceparent: str | None = None,
+    api_key_name: str | None = None,
+    content_capture: ContentCapture = "full",
+) -> Event[P]:
     """Wrap `payload` in an envelope with a fresh event ID."""
     event_id, occurred_at = new_event_id()
     return Event(
@@ -72,6 +85,8 @@ def new_event(payload: P, *, correlation_id: str, traceparent: str | None = None
         occurred_at=occurred_at,
         schema_version=SCHEMA_VERSION,
         traceparent=traceparent,
+        api_key_name=api_key_name,
+        content_capture=content_capture,
         payload=payload,
     )
 

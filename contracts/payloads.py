@@ -44,7 +44,6 @@ class ChatPersist(Struct, kw_only=True, omit_defaults=True):
     first_token_seconds: float | None = None
     source_chunk_ids: list[str] = field(default_factory=list)
     """Chunks of documents that were injected into the prompt."""
-    api_key_name: str | None = None
 
 
 class FlowStage(Struct, kw_only=True, omit_defaults=True):

@@ -57,6 +57,8 @@ def _event_table(name: str, *columns: Column[Any] | Index) -> Table:
         _moment("occurred_at", nullable=False, index=True),
         Column("schema_version", SmallInteger, nullable=False),
         Column("traceparent", Text),
+        Column("api_key_name", Text),
+        Column("content_capture", Text, nullable=False),
         Column("stream_sequence", BigInteger, nullable=False),
         _moment("ingested_at", nullable=False, server_default=func.now()),
         *columns,
@@ -94,7 +96,6 @@ chat_history = _event_table(
     Column("duration_seconds", Double, nullable=False),
     Column("first_token_seconds", Double),
     Column("source_chunk_ids", ARRAY(Text), nullable=False),
-    Column("api_key_name", Text),
 )
 
 chat_pairs = _event_table(

@@ -86,7 +86,11 @@ class ModelsEndpoint:
         of_backends, of_encoder = await asyncio.gather(
             self._served_by_backends(), self._served_by_encoder()
         )
-        return of_backends + of_encoder
+        served = of_backends + of_encoder
+        grant = current_request.get().grant
+        if grant is None:
+            return served
+        return [model for model in served if grant.allows_model(model.model_id)]
 
     async def _served_by_backends(self) -> list[ServedModel]:
         if self._router.is_empty:

@@ -1,6 +1,7 @@
 """What the gateway knows about the request it is answering."""
 
 import re
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,6 +9,8 @@ from datetime import datetime
 from contracts.event_ids import new_event_id
 from contracts.headers import CORRELATION_ID, REQUEST_ID, TRACEPARENT
 from contracts.payloads import TokenUsage
+from gateway.access.grant import Grant
+from gateway.errors import Header
 
 CORRELATION_ID_HEADER = CORRELATION_ID.lower().encode()
 _REQUEST_ID_HEADER = REQUEST_ID.lower().encode()
@@ -34,6 +37,10 @@ class RequestContext:
     headers: dict[bytes, bytes]
     """Request headers, names in lower case."""
 
+    grant: Grant | None = None
+    """What the caller may do; None where no API key is needed, and all is allowed."""
+    response_headers: Sequence[Header] = ()
+    """Headers that the response gets, over those of the same names from a backend."""
     response_status: int | None = None
     is_event_stream: bool = False
     is_response_complete: bool = False
@@ -41,6 +48,11 @@ class RequestContext:
     backend: str | None = None
     call_status: str | None = None
     usage: TokenUsage = field(default_factory=TokenUsage)
+
+    def require_model(self, model: str) -> None:
+        """Return if the caller may use `model`. Raises ModelNotAllowed."""
+        if self.grant is not None:
+            self.grant.require_model(model)
 
 
 current_request: ContextVar[RequestContext] = ContextVar("current_request")

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Protocol, TypeVar
 
@@ -11,6 +11,7 @@ import structlog
 
 from contracts.settings import RetrievalSettings
 from gateway.metrics import GatewayMetrics
+from gateway.request_context import current_request
 from gateway.retrieval_controls import RetrievalPlan
 from knowledge.ports import Passage, PassageIndex, SearchResult, SearchUnavailable
 
@@ -101,7 +102,16 @@ class Retriever:
         return self._has_documents if plan.is_wanted is None else plan.is_wanted
 
     async def search(self, query: str, plan: RetrievalPlan) -> SearchOutcome:
-        """Search; a failure or a timeout is part of the outcome, logged and counted."""
+        """Search, in the collections that the caller may search.
+
+        A failure or a timeout is part of the outcome, logged and counted.
+
+        Raises:
+            CollectionNotAllowed: the plan names a collection that is not the caller's to search.
+        """
+        grant = current_request.get().grant
+        if grant is not None:
+            plan = replace(plan, filters=grant.narrow(plan.filters))
         started = perf_counter()
         result = error = notice = None
         try:

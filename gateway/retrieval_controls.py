@@ -64,7 +64,7 @@ def _filters_of(body: RetrievalControls, collection: str | None) -> SearchFilter
     if collection is None and not body.sources and not body.attributes:
         return NO_FILTERS
     return SearchFilters(
-        collection=collection,
+        collections=() if collection is None else (collection,),
         sources=tuple(body.sources or ()),
         attributes=body.attributes or NO_FILTERS.attributes,
     )

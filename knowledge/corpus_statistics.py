@@ -1,6 +1,6 @@
 """What a search must know of all chunks: their number, the common words, the vectors' model."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from time import monotonic
 
@@ -44,11 +44,11 @@ class CorpusStatistics:
     stored_model: StoredModel | None
     """None where no chunk has ever had a vector."""
 
-    def chunk_count(self, collection: str | None) -> int:
-        """Return the chunks of `collection`, or of all."""
-        if collection is None:
+    def chunk_count(self, collections: Collection[str]) -> int:
+        """Return the chunks of `collections`, or of all where there are none."""
+        if not collections:
             return sum(self.chunk_counts.values())
-        return self.chunk_counts.get(collection, 0)
+        return sum(self.chunk_counts.get(collection, 0) for collection in set(collections))
 
 
 class CorpusStatisticsReader:

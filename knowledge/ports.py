@@ -100,7 +100,8 @@ class BlockingEncoder(Protocol):
 class SearchFilters:
     """Which chunks a search may find. All conditions must hold."""
 
-    collection: str | None = None
+    collections: tuple[str, ...] = ()
+    """Empty: any."""
     sources: tuple[str, ...] = ()
     """Paths or URLs of documents; empty: any."""
     attributes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

@@ -17,8 +17,8 @@ def has_document_conditions(filters: SearchFilters) -> bool:
 def filter_parameters(filters: SearchFilters) -> dict[str, Any]:
     """Return the parameters of the conditions below."""
     parameters: dict[str, Any] = {}
-    if filters.collection is not None:
-        parameters["collection"] = escape_surrogates(filters.collection)
+    if filters.collections:
+        parameters["collections"] = [escape_surrogates(name) for name in filters.collections]
     if filters.sources:
         parameters["sources"] = [escape_surrogates(source) for source in filters.sources]
     if filters.attributes:
@@ -39,8 +39,8 @@ def chunk_condition(filters: SearchFilters, *, beside_index_scan: bool = False) 
             might give up. Then the documents are looked up in a table that is made once.
     """
     conditions: list[sql.Composable] = [sql.SQL("true")]
-    if filters.collection is not None:
-        conditions.append(sql.SQL("document_chunks.collection = %(collection)s"))
+    if filters.collections:
+        conditions.append(sql.SQL("document_chunks.collection = ANY(%(collections)s)"))
     if has_document_conditions(filters):
         # PostgreSQL makes a join of `IN (SELECT …)`, but not of `(IN (SELECT …)) IS TRUE`.
         template = "({}) IS TRUE" if beside_index_scan else "{}"
@@ -54,8 +54,8 @@ def chunk_condition(filters: SearchFilters, *, beside_index_scan: bool = False) 
 def document_condition(filters: SearchFilters) -> sql.Composable:
     """Return what must hold of a row of `documents`."""
     conditions: list[sql.Composable] = [sql.SQL("true")]
-    if filters.collection is not None:
-        conditions.append(sql.SQL("documents.collection = %(collection)s"))
+    if filters.collections:
+        conditions.append(sql.SQL("documents.collection = ANY(%(collections)s)"))
     if filters.sources:
         conditions.append(sql.SQL("documents.source = ANY(%(sources)s)"))
     if filters.attributes:

@@ -23,13 +23,13 @@ class SearchScope:
     filters: SearchFilters
     statistics: CorpusStatistics
     collection_chunks: int
-    """Chunks of the filters' collection; of all where they name none."""
+    """Chunks of the filters' collections; of all where they name none."""
     matching_chunks: int
     """Those of them whose documents pass the other filters too."""
 
     @property
     def selectivity(self) -> float:
-        """The share of the collection's chunks that may be found."""
+        """The share of the collections' chunks that may be found."""
         if self.collection_chunks <= self.matching_chunks:
             return 1.0
         return self.matching_chunks / self.collection_chunks
@@ -40,7 +40,7 @@ async def read_scope(
 ) -> SearchScope:
     """Count what `filters` let through. Raises SearchUnavailable."""
     statistics = await reader.read()
-    collection_chunks = statistics.chunk_count(filters.collection)
+    collection_chunks = statistics.chunk_count(filters.collections)
     matching_chunks = collection_chunks
     if has_document_conditions(filters):
         async with connections.open("counting the chunks") as connection:

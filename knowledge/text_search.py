@@ -133,13 +133,13 @@ class TextSearch:
             estimate = round(share * scope.collection_chunks)
             if estimate >= _COUNTED_CHUNKS:
                 chunk_counts[lexeme] = estimate
-        collection = scope.filters.collection
+        collections = scope.filters.collections
         rare = [lexeme for lexeme in lexemes if lexeme not in chunk_counts]
-        chunk_counts |= self._lexeme_counts.find(collection, rare)
+        chunk_counts |= self._lexeme_counts.find(collections, rare)
         uncounted = [lexeme for lexeme in rare if lexeme not in chunk_counts]
         if uncounted:
-            counted = await _count_chunks_of_terms(connection, uncounted, collection)
-            self._lexeme_counts.keep(collection, counted)
+            counted = await _count_chunks_of_terms(connection, uncounted, collections)
+            self._lexeme_counts.keep(collections, counted)
             chunk_counts |= counted
         terms = [
             _Term(
@@ -168,10 +168,10 @@ def _inverse_document_frequency(chunk_count: int, chunk_total: int) -> float:
 
 
 async def _count_chunks_of_terms(
-    connection: SearchConnection, lexemes: Sequence[str], collection: str | None
+    connection: SearchConnection, lexemes: Sequence[str], collections: tuple[str, ...]
 ) -> dict[str, int]:
     """Count the chunks that hold each lexeme, up to `_COUNTED_CHUNKS`."""
-    filters = SearchFilters(collection=collection)
+    filters = SearchFilters(collections=collections)
     counted = await connection.execute(
         _COUNT_CHUNKS_OF_TERMS.format(condition=chunk_condition(filters)),
         {

@@ -32,6 +32,8 @@ class RecordKind:
     group: str
     description: str
     preview_columns: tuple[str, ...]
+    needs_content: bool = False
+    """No row for an event whose texts were withheld."""
     derived: DerivedRows | None = None
     """Rows of another table that these events bring too."""
 
@@ -42,6 +44,8 @@ class RecordKind:
 
     def row_of(self, event: Event[Any], stream_sequence: int) -> tuple[Any, ...] | None:
         """Return the values of `columns`, or None for an event that has no row here."""
+        if self.needs_content and event.content_capture != "full":
+            return None
         payload_columns = self.payload_columns(event.payload)
         if payload_columns is None:
             return None
@@ -51,6 +55,8 @@ class RecordKind:
             "occurred_at": event.occurred_at,
             "schema_version": event.schema_version,
             "traceparent": event.traceparent,
+            "api_key_name": event.api_key_name,
+            "content_capture": event.content_capture,
             "stream_sequence": stream_sequence,
             **payload_columns,
         }
@@ -92,7 +98,6 @@ def _chat_history(chat: payloads.ChatPersist) -> Row:
         "duration_seconds": chat.duration_seconds,
         "first_token_seconds": chat.first_token_seconds,
         "source_chunk_ids": chat.source_chunk_ids,
-        "api_key_name": chat.api_key_name,
     }
 
 
@@ -159,6 +164,7 @@ CHAT_PAIR = RecordKind(
     group="training",
     description="Prompt and response of each answered chat call, the raw material of fine-tuning.",
     preview_columns=("occurred_at", "correlation_id", "model", "prompt", "response"),
+    needs_content=True,
 )
 EMBEDDING = RecordKind(
     asset_name="embedding_record",

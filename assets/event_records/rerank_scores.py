@@ -12,7 +12,8 @@ from contracts.payloads import Retrieval
 
 def _score_rows(event: Event[Retrieval]) -> list[tuple[Any, ...]]:
     retrieval = event.payload
-    if retrieval.rerank_model is None:
+    # A query that was withheld has no hash of its own.
+    if retrieval.rerank_model is None or event.content_capture != "full":
         return []
     query_sha256 = hashlib.sha256(retrieval.query.encode()).digest()
     return [

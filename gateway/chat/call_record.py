@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, cast
 
-from contracts.events import Event, new_event
+from contracts.events import Event
 from contracts.payloads import (
     ChatPersist,
     ChatTelemetry,
@@ -20,6 +20,7 @@ from gateway.openai.answers import Answer
 from gateway.openai.requests import ChatRequest
 from gateway.publisher import EventPublisher
 from gateway.request_context import RequestContext
+from gateway.request_events import request_event
 
 COMPLETED = "completed"
 FAILED = "failed"
@@ -63,7 +64,7 @@ class CallRecord:
         events: list[tuple[Subject, Event[Any]]] = [
             (
                 PipelineSubject.CHAT_PERSIST,
-                self._event(
+                request_event(
                     ChatPersist(
                         dialect=self.dialect,
                         model=request.model,
@@ -83,13 +84,14 @@ class CallRecord:
                         duration_seconds=duration,
                         first_token_seconds=first_token_seconds,
                         source_chunk_ids=source_chunk_ids,
-                    )
+                    ),
+                    self.context,
                 ),
             )
         ]
         if self.grounding is not None:
             for subject, payload in retrieval_payloads(self.grounding):
-                events.append((subject, self._event(payload)))
+                events.append((subject, request_event(payload, self.context)))
         for call in answer.tool_calls:
             tool_call = ToolCall(
                 tool_call_id=call.tool_call_id,
@@ -100,8 +102,8 @@ class CallRecord:
                 backend=self.backend,
             )
             telemetry = ToolCallTelemetry(function_name=call.name, model=request.model)
-            events.append((PipelineSubject.TOOL_CALL, self._event(tool_call)))
-            events.append((TelemetrySubject.TOOL_CALL, self._event(telemetry)))
+            events.append((PipelineSubject.TOOL_CALL, request_event(tool_call, self.context)))
+            events.append((TelemetrySubject.TOOL_CALL, request_event(telemetry, self.context)))
         lineage = FlowLineage(
             dialect=self.dialect,
             model=request.model,
@@ -116,7 +118,7 @@ class CallRecord:
                 event.event_id for subject, event in events if isinstance(subject, PipelineSubject)
             ],
         )
-        events.append((PipelineSubject.FLOW_LINEAGE, self._event(lineage)))
+        events.append((PipelineSubject.FLOW_LINEAGE, request_event(lineage, self.context)))
         chat_telemetry = ChatTelemetry(
             model=request.model,
             backend=self.backend,
@@ -127,7 +129,7 @@ class CallRecord:
             duration_seconds=duration,
             first_token_seconds=first_token_seconds,
         )
-        events.append((TelemetrySubject.CHAT, self._event(chat_telemetry)))
+        events.append((TelemetrySubject.CHAT, request_event(chat_telemetry, self.context)))
         return events
 
     def _stages(self, status: str, error: str | None, ended: float) -> list[FlowStage]:
@@ -144,10 +146,3 @@ class CallRecord:
                 )
             )
         return stages
-
-    def _event(self, payload: Any) -> Event[Any]:
-        return new_event(
-            payload,
-            correlation_id=self.context.correlation_id,
-            traceparent=self.context.traceparent,
-        )

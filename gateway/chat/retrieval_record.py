@@ -114,9 +114,10 @@ def _query_embedding_payloads(result: SearchResult) -> list[tuple[Subject, Paylo
 
 def _retrieval(search: SearchOutcome) -> Retrieval:
     result = search.result
+    collections = search.plan.filters.collections
     return Retrieval(
         query=search.query,
-        collection=search.plan.filters.collection,
+        collection=collections[0] if len(collections) == 1 else None,
         method=search.method,
         top_k=search.plan.top_k,
         candidates=[] if result is None else result.candidates,

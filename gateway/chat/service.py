@@ -52,6 +52,7 @@ class ChatService:
         Raises:
             GatewayError: nothing has been sent yet, and the client is to be told this.
         """
+        context.require_model(request.model)
         settings = self._retriever.settings
         plan = plan_retrieval(request.retrieval, context.headers, settings)
         try:

@@ -6,7 +6,6 @@ from time import perf_counter
 from starlette.types import Receive, Send
 
 from contracts.encoder import MODEL_ALIAS
-from contracts.events import new_event
 from gateway.backends.route import ModelRoute
 from gateway.backends.router import BackendRouter
 from gateway.chat.writers import OpenAiWriter
@@ -28,6 +27,7 @@ from gateway.metrics import GatewayMetrics
 from gateway.openai.embeddings import EmbeddingsRequest
 from gateway.publisher import EventPublisher
 from gateway.request_context import RequestContext
+from gateway.request_events import request_event
 from knowledge.ports import EncoderUnavailable
 
 
@@ -60,6 +60,7 @@ class EmbeddingsService:
         """
         context.model = request.model
         context.call_status = "failed"
+        context.require_model(request.model)
         try:
             async with DisconnectWatch(receive):
                 reply = await self._embed(request, context)
@@ -138,10 +139,7 @@ class EmbeddingsService:
             duration_seconds=seconds,
             prompt_tokens=reply.usage.prompt_tokens,
         ):
-            event = new_event(
-                payload, correlation_id=context.correlation_id, traceparent=context.traceparent
-            )
-            self._publisher.publish(subject, event)
+            self._publisher.publish(subject, request_event(payload, context))
 
     def _count_failure(self, error: GatewayError) -> None:
         if isinstance(error, BackendError):

@@ -43,7 +43,7 @@ class HybridIndexRanker:
 
     def __init__(self, index: HybridIndex, collection: str) -> None:
         self._index = index
-        self._filters = SearchFilters(collection=collection)
+        self._filters = SearchFilters(collections=(collection,))
 
     async def rank(self, query: str, stage: RetrievalStage, depth: int) -> Sequence[UUID]:
         """Rank by the search's own code.

@@ -249,14 +249,15 @@ async def test_filters_hold_at_every_stage(
 
     locks = {("one", "locks.md"), ("one", "schleusen.md"), ("other", "locks.md")}
     assert await sources() >= locks
-    assert await sources(collection="other") == {("other", "locks.md")}
+    assert await sources(collections=("other",)) == {("other", "locks.md")}
     assert await sources(sources=("locks.md",)) == {("one", "locks.md"), ("other", "locks.md")}
     assert await sources(sources=("locks.md", "schleusen.md")) == locks
     assert await sources(attributes={"language": "de"}) == {("one", "schleusen.md")}
     assert await sources(attributes={"language": "de", "year": "1999"}) == set()
-    assert await sources(collection="one", sources=("locks.md",)) == {("one", "locks.md")}
-    assert await sources(collection="other", attributes={"language": "de"}) == set()
-    assert await sources(collection="absent") == set()
+    assert await sources(collections=("one",), sources=("locks.md",)) == {("one", "locks.md")}
+    assert await sources(collections=("other",), attributes={"language": "de"}) == set()
+    assert await sources(collections=("absent",)) == set()
+    assert await sources(collections=("absent", "other")) == {("other", "locks.md")}
     assert await sources(sources=("a\udfff\x00",), attributes={"\ud800\x00": "'\"\x00"}) == set()
 
 

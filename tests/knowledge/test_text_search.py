@@ -93,12 +93,14 @@ async def test_a_collection_is_searched_alone(index: HybridIndex, sqlalchemy_url
 
     everywhere = await _find(index, "water of the channel", top_k=5)
     found = await _find(
-        index, "water of the channel", top_k=5, filters=SearchFilters(collection="other")
+        index, "water of the channel", top_k=5, filters=SearchFilters(collections=("other",))
     )
 
     assert {passage.source for passage in everywhere} == {"gates.md", "locks.md"}
     assert [passage.source for passage in found] == ["locks.md"]
-    assert await _find(index, "water", filters=SearchFilters(collection="ab\x00sent\udfff")) == []
+    assert (
+        await _find(index, "water", filters=SearchFilters(collections=("ab\x00sent\udfff",))) == []
+    )
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,10 @@ async def _measure_recall(engine: AsyncEngine, filters: SearchFilters, limit: in
 def _passes(document: int, filters: SearchFilters) -> bool:
     shares = {"tenth": str(document % 10), "hundredth": str(document % 100)}
     return (
-        filters.collection in (None, "most" if document % 10 < 7 else "rest")
+        (
+            not filters.collections
+            or ("most" if document % 10 < 7 else "rest") in filters.collections
+        )
         and (not filters.sources or f"document-{document}.md" in filters.sources)
         and all(shares[name] == value for name, value in filters.attributes.items())
     )
@@ -144,12 +147,12 @@ def _passes(document: int, filters: SearchFilters) -> bool:
 
 FILTERS = {
     "all": NO_FILTERS,
-    "70 %": SearchFilters(collection="most"),
-    "30 %": SearchFilters(collection="rest"),
+    "70 %": SearchFilters(collections=("most",)),
+    "30 %": SearchFilters(collections=("rest",)),
     "10 %": SearchFilters(attributes={"tenth": "4"}),
     "1 %": SearchFilters(attributes={"hundredth": "37"}),
     "1 %, all conditions": SearchFilters(
-        collection="most",
+        collections=("most",),
         sources=tuple(f"document-{number}.md" for number in range(500)),
         attributes={"tenth": "3", "hundredth": "13"},
     ),
