@@ -90,6 +90,9 @@ class GatewaySettings(_Section):
     publish_queue_bytes: int = Field(default=256 * 1024 * 1024, ge=1024)
     shutdown_grace_seconds: Seconds = 5.0
     log_format: Literal["console", "json"] = "console"
+    keys_file: Path | None = Field(
+        default=None, description="File of API keys; default: `keys.json` in data_dir."
+    )
 
 
 class RetrievalSettings(_Section):
@@ -253,6 +256,11 @@ class Settings(BaseSettings):
         if self.dagster.postgres_url is not None:
             return self.dagster.postgres_url.get_secret_value()
         return database_beside(self.database_url, "dagster")
+
+    @property
+    def keys_file(self) -> Path:
+        """Where the gateway's API keys are kept."""
+        return self.gateway.keys_file or self.data_dir / "keys.json"
 
     @property
     def models_dir(self) -> Path:

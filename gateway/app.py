@@ -14,6 +14,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from contracts.settings import Settings
+from gateway.access.opening import open_access
+from gateway.access.rate_limits import LocalLevels
 from gateway.backends.router import BackendRouter
 from gateway.backends.session import BackendSession
 from gateway.chat.service import ChatService
@@ -29,6 +31,7 @@ from gateway.endpoints import (
 from gateway.errors import GatewayError
 from gateway.health import HealthEndpoint
 from gateway.metrics import GatewayMetrics
+from gateway.middleware.access import AccessMiddleware
 from gateway.middleware.logger import LoggerMiddleware
 from gateway.middleware.recovery import RecoveryMiddleware
 from gateway.middleware.request_context import RequestContextMiddleware
@@ -55,7 +58,12 @@ def create_app(settings: Settings) -> Starlette:
 
     It starts, and answers, without the broker, the database or the backends, and finds them
     when they come up.
+
+    Raises:
+        KeyFileError: the file of API keys is wrong.
+        KeysNeeded: there are none, and others can reach the address.
     """
+    access = open_access(settings, LocalLevels())
     metrics = GatewayMetrics()
     publisher = EventPublisher(
         settings.nats_url,
@@ -136,6 +144,7 @@ def create_app(settings: Settings) -> Starlette:
             Middleware(RequestContextMiddleware),
             Middleware(LoggerMiddleware, metrics=metrics),
             Middleware(RecoveryMiddleware),
+            Middleware(AccessMiddleware, access=access),
         ],
         exception_handlers={
             GatewayError: answer_gateway_error,

@@ -2,7 +2,6 @@
 
 import gc
 import importlib.util
-import ipaddress
 import socket
 import sys
 from contextlib import suppress
@@ -12,6 +11,8 @@ import uvicorn
 from sqlalchemy.exc import ArgumentError
 
 from contracts.settings import Settings, SettingsError, load_settings
+from gateway.access.key_file import KeyFileError
+from gateway.access.opening import KeysNeeded
 from gateway.app import create_app, split_grace
 from gateway.logs import configure_logging
 
@@ -37,15 +38,17 @@ def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM, then end running calls and ship their events.
 
     Raises:
-        CannotStart: the host is not loopback, the port is taken, the database's URL is none,
-            or the fast HTTP server parts are not installed.
+        CannotStart: others can reach the host and there is no API key, the port is taken, the
+            database's URL is none, or the fast HTTP server parts are not installed.
     """
     require_fast_server()
-    require_loopback(settings.gateway.host)
     listener = open_listener(settings.gateway.host, settings.gateway.port)
     configure_logging(settings.gateway.log_format)
     try:
         server = uvicorn.Server(server_config(settings))
+    except (KeyFileError, KeysNeeded) as error:
+        listener.close()
+        raise CannotStart(str(error)) from error
     except ArgumentError as error:
         listener.close()
         raise CannotStart(
@@ -98,25 +101,6 @@ def require_fast_server() -> None:
     missing = [name for name in ("httptools", "uvloop") if importlib.util.find_spec(name) is None]
     if missing:
         raise CannotStart(f"the packages {' and '.join(missing)} are not installed")
-
-
-def require_loopback(host: str) -> None:
-    """Refuse an address that others can reach, as long as there are no API keys.
-
-    Raises:
-        CannotStart: `host` is no loopback address.
-    """
-    if host == "localhost":
-        return
-    try:
-        is_loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
-        raise CannotStart(
-            f"gateway.host = {host!r} is not a loopback address, and the gateway has no API"
-            " keys to keep others out; allowed: 127.0.0.1, ::1, localhost"
-        )
 
 
 def open_listener(host: str, port: int) -> socket.socket:

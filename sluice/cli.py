@@ -2,17 +2,14 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 import msgspec
 
-from contracts.settings import Settings, SettingsError, load_settings
-
-F = TypeVar("F", bound=Callable[..., Any])
+from contracts.settings import Settings
+from sluice.keys import keys
+from sluice.with_settings import with_settings
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,22 +18,11 @@ def main() -> None:
     """Sluice: a gateway to your own language models whose every call becomes data."""
 
 
-def _with_settings(command: F) -> F:
-    """Pass the settings as the first argument; a wrong one ends the command."""
-
-    @wraps(command)
-    def with_settings(*args: Any, **kwargs: Any) -> Any:
-        try:
-            settings = load_settings()
-        except SettingsError as error:
-            raise click.ClickException(str(error)) from error
-        return command(settings, *args, **kwargs)
-
-    return with_settings  # type: ignore[return-value]
+main.add_command(keys)
 
 
 @main.command()
-@_with_settings
+@with_settings
 def dev(settings: Settings) -> None:
     """Run the whole platform on this machine, in the foreground, until Ctrl-C."""
     from sluice.dev import run_platform
@@ -53,7 +39,7 @@ def dev(settings: Settings) -> None:
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs; credentials included.")
-@_with_settings
+@with_settings
 def status(settings: Settings, as_json: bool) -> None:
     """Show where the parts answer and how they are. Exit code 1 if one is down."""
     from rich.console import Console
@@ -85,7 +71,7 @@ def status(settings: Settings, as_json: bool) -> None:
 
 @main.command()
 @click.option("--url", help="NATS URL with an administrator's credentials.")
-@_with_settings
+@with_settings
 def streams(settings: Settings, url: str | None) -> None:
     """Create or update streams and consumers on a NATS server; safe to repeat."""
     import nats.errors
@@ -106,7 +92,7 @@ def streams(settings: Settings, url: str | None) -> None:
 
 @main.command()
 @click.option("--url", help="libpq URL; default: the platform's database.")
-@_with_settings
+@with_settings
 def migrate(settings: Settings, url: str | None) -> None:
     """Bring the platform's database to the newest schema; safe to repeat."""
     from sqlalchemy.exc import SQLAlchemyError
@@ -147,7 +133,7 @@ def _read_attributes(
 )
 @click.option("--keep-missing", is_flag=True, help="Keep documents whose files are gone.")
 @click.option("--remove", "is_removal", is_flag=True, help="Delete what was read from the paths.")
-@_with_settings
+@with_settings
 def ingest(
     settings: Settings,
     paths: tuple[Path, ...],
@@ -223,7 +209,7 @@ def ingest(
     help="Folder of the new model; default: the model of the settings.",
 )
 @click.option("--precision", type=click.Choice(["int8", "fp32"]), help="Of the new model.")
-@_with_settings
+@with_settings
 def reembed(settings: Settings, model_dir: Path | None, precision: str | None) -> None:
     """Embed all chunks with another model, then switch to it. Needs a running platform.
 
@@ -274,7 +260,7 @@ def reembed(settings: Settings, model_dir: Path | None, precision: str | None) -
     "--limit", default=300, show_default=True, type=click.IntRange(min=1), help="Of each kind."
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs: a list of rows.")
-@_with_settings
+@with_settings
 def evaluate(
     settings: Settings,
     collection: str,

@@ -177,6 +177,8 @@ async def _example(gateway: str) -> str:
     """Return a command that works as printed, with a model that is served."""
     try:
         async with aiohttp.ClientSession() as session, session.get(f"{gateway}/v1/models") as reply:
+            if reply.status == 401:
+                return f"curl -s {gateway}/v1/models -H 'Authorization: Bearer <an API key>'"
             models = (await reply.json())["data"]
     except aiohttp.ClientError as error:
         raise ProcessFailed(f"{gateway} does not answer as the gateway does: {error}") from error

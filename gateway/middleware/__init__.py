@@ -1,1 +1,1 @@
-"""Pure ASGI middleware, outermost first: RequestContext, Logger, Recovery."""
+"""Pure ASGI middleware, outermost first: RequestContext, Logger, Recovery, Access."""

@@ -15,7 +15,7 @@ CLIENT_CLOSED_REQUEST = 499
 
 
 class LoggerMiddleware:
-    """Logs method, path, status, duration, model, backend, tokens and correlation ID."""
+    """Logs what was asked, by whom, who answered, how it ended, and what leads to more of it."""
 
     def __init__(self, app: ASGIApp, metrics: GatewayMetrics) -> None:
         self._app = app
@@ -42,6 +42,11 @@ class LoggerMiddleware:
             "status": status,
             "duration_seconds": round(duration, 6),
         }
+        if context.grant is not None:
+            fields["api_key_name"] = context.grant.key_name
+        if context.traceparent is not None:
+            # Version, trace ID, parent ID, flags: https://www.w3.org/TR/trace-context/
+            fields["trace_id"] = context.traceparent.split("-", 2)[1]
         if context.model is not None:
             fields["model"] = context.model
             fields["backend"] = context.backend

@@ -1,11 +1,13 @@
 """Gives each request its context: correlation ID, trace parent, arrival, what was answered."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contracts.headers import CORRELATION_ID
+from gateway.errors import Header
 from gateway.request_context import (
     RequestContext,
     choose_correlation_id,
@@ -14,6 +16,7 @@ from gateway.request_context import (
 )
 
 _RESPONSE_HEADER = CORRELATION_ID.encode()
+_LIMITS = b"x-ratelimit-"
 
 
 class RequestContextMiddleware:
@@ -45,6 +48,8 @@ class RequestContextMiddleware:
                 context.response_status = message["status"]
                 response_headers = message.setdefault("headers", [])
                 response_headers.append(correlation_header)
+                if context.response_headers:
+                    _replace_limits(response_headers, context.response_headers)
                 for name, value in response_headers:
                     if name == b"content-type":
                         context.is_event_stream = value.startswith(b"text/event-stream")
@@ -54,3 +59,9 @@ class RequestContextMiddleware:
 
         current_request.set(context)
         await self._app(scope, receive, send_with_context)
+
+
+def _replace_limits(headers: list[Header], own: Sequence[Header]) -> None:
+    """Put what is left to the caller in the place of what a backend says is left to the gateway."""
+    headers[:] = [header for header in headers if not header[0].startswith(_LIMITS)]
+    headers.extend(own)
