@@ -3,6 +3,9 @@
 import re
 from typing import NamedTuple
 
+import msgspec
+from msgspec import json
+
 DONE = b"[DONE]"
 
 MAX_EVENT_BYTES = 32 * 1024 * 1024
@@ -52,13 +55,16 @@ class SseSplitter:
         return events
 
     def flush(self) -> list[SseEvent]:
-        """Return what is left at the end of the stream: servers forget the last blank line."""
+        """Return the last event of the stream, where it lacks only its blank line.
+
+        Servers forget that line. What is no more than part of an event is dropped: its data is
+        no JSON, and no client could read it.
+        """
         rest, self._buffer, self._searched = self._buffer, b"", 0
-        if not rest.strip():
-            return []
         if not _EVENT_END.search(rest, max(0, len(rest) - 4)):
             rest = rest.rstrip(b"\r\n") + b"\n\n"
-        return [_read_event(rest)]
+        event = _read_event(rest)
+        return [event] if event.data is not None and _is_whole(event.data) else []
 
 
 def _read_event(raw: bytes) -> SseEvent:
@@ -70,3 +76,13 @@ def _read_event(raw: bytes) -> SseEvent:
         if name == b"data":
             lines.append(value.removeprefix(b" "))
     return SseEvent(raw, b"\n".join(lines) if lines else None)
+
+
+def _is_whole(data: bytes) -> bool:
+    if data == DONE:
+        return True
+    try:
+        json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True

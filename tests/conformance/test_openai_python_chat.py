@@ -10,8 +10,16 @@ from aiohttp import web
 from openai import AsyncOpenAI
 from pydantic import BaseModel
 
-from tests.conformance.replay import replay
-from tests.conformance.turns import FUNCTIONS, ONE_CALL, PLAIN, STRUCTURED, TOOL_TURNS, TURNS
+from tests.conformance.replay import FORMS, failing_stream, replay
+from tests.conformance.turns import (
+    FUNCTIONS,
+    ONE_CALL,
+    PLAIN,
+    STRUCTURED,
+    TOOL_TURNS,
+    TURNS,
+    calls_of,
+)
 from tests.gateway.running_gateway import RunningGateway
 from tests.gateway.scripted_upstream import ScriptedUpstream, stream_script
 from tests.support.recorded_answers import RECORDERS, Recorder, Turn
@@ -41,12 +49,6 @@ def _calls(message: Any) -> list[tuple[str, str, Any]]:
     ]
 
 
-def _expected_calls(turn: Turn) -> list[tuple[str, str, Any]]:
-    return [
-        (call.tool_call_id, call.name, json.loads("".join(call.arguments))) for call in turn.calls
-    ]
-
-
 def _reasoning(message: Any) -> str:
     extra = message.model_extra or {}
     return extra.get("reasoning_content") or extra.get("reasoning") or ""
@@ -61,20 +63,18 @@ async def test_answer(
     choice = answer.choices[0]
     assert (choice.message.content or "") == turn.text
     assert _reasoning(choice.message) == turn.reasoning
-    assert _calls(choice.message) == _expected_calls(turn)
+    assert _calls(choice.message) == calls_of(turn)
     assert choice.finish_reason == turn.finish_reason
     assert answer.usage is not None
     assert answer.usage.total_tokens == turn.prompt_tokens + turn.completion_tokens
 
 
-@pytest.mark.parametrize("form", ["deltas", "whole calls", "text and call in one chunk"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS)
 async def test_streaming_helper(
     sdk: AsyncOpenAI, upstream: ScriptedUpstream, recorder: Recorder, turn: Turn, form: str
 ) -> None:
-    upstream.script = replay(
-        recorder, turn, whole_calls=form == "whole calls", mixes=form.startswith("text")
-    )
+    upstream.script = replay(recorder, turn, form=form)
     text = ""
     async with sdk.chat.completions.stream(
         model=recorder.model, messages=MESSAGES, tools=TOOLS, stream_options={"include_usage": True}
@@ -92,7 +92,7 @@ async def test_streaming_helper(
     message = answer.choices[0].message
     assert text == (message.content or "") == turn.text
     assert _reasoning(message) == turn.reasoning
-    assert _calls(message) == _expected_calls(turn)
+    assert _calls(message) == calls_of(turn)
     assert answer.choices[0].finish_reason == turn.finish_reason
     assert answer.usage is not None
     assert answer.usage.total_tokens == turn.prompt_tokens + turn.completion_tokens
@@ -146,8 +146,7 @@ async def test_tool_round_trip(
 async def test_failure_in_mid_stream_is_an_api_error(
     sdk: AsyncOpenAI, upstream: ScriptedUpstream, recorder: Recorder
 ) -> None:
-    events = recorder.stream(PLAIN)[:3] + recorder.error_events("out of memory")
-    upstream.script = stream_script(events)
+    upstream.script = stream_script(failing_stream(recorder))
     stream = await sdk.chat.completions.create(model=recorder.model, messages=MESSAGES, stream=True)
     with pytest.raises(openai.APIError, match="out of memory"):
         async for _ in stream:
@@ -185,7 +184,7 @@ async def test_models_and_embeddings(sdk: AsyncOpenAI, recorder: Recorder) -> No
 async def test_call_in_one_chunk_reaches_the_client_whole(
     sdk: AsyncOpenAI, upstream: ScriptedUpstream, recorder: Recorder
 ) -> None:
-    upstream.script = replay(recorder, ONE_CALL, whole_calls=True)
+    upstream.script = replay(recorder, ONE_CALL, form="whole calls")
     stream = await sdk.chat.completions.create(model=recorder.model, messages=MESSAGES, stream=True)
     arguments = ""
     async for chunk in stream:

@@ -1,5 +1,8 @@
 """The answers that every backend kind is played with."""
 
+import json
+from typing import Any
+
 from tests.support.recorded_answers import Call, Reasoning, Text, Turn
 
 PLAIN = Turn((Text(("The weir ", "is open", ", \N{SNOWMAN} and ", "dry.")),))
@@ -43,3 +46,10 @@ FUNCTIONS = {
     "read_level": {"type": "object", "properties": {}, "additionalProperties": False},
 }
 """The parameters' JSON Schema by function name."""
+
+
+def calls_of(turn: Turn) -> list[tuple[str, str, Any]]:
+    """Return the ID, the name and the decoded arguments of each call."""
+    return [
+        (call.tool_call_id, call.name, json.loads("".join(call.arguments))) for call in turn.calls
+    ]

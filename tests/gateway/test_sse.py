@@ -34,12 +34,23 @@ def test_cr_lf_is_one_line_end() -> None:
     assert splitter.feed(b"\r\n") == [SseEvent(b"data: a\r\ndata: b\r\n\r\n", b"a\nb")]
 
 
-@pytest.mark.parametrize("rest", [b"data: a", b"data: a\n", b"data: a\r\n", b"data: a\n\r"])
-def test_flush_completes_the_last_event(rest: bytes) -> None:
+@pytest.mark.parametrize("data", [b'{"a": 1}', b"[DONE]"])
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\n\r"])
+def test_flush_completes_the_last_event(data: bytes, end: bytes) -> None:
+    splitter = SseSplitter()
+    assert splitter.feed(b"data: " + data + end) == []
+    (event,) = splitter.flush()
+    assert event.data == data
+    assert splitter.flush() == []
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [b"", b"\n", b"da", b"data: ", b'data: {"half', b"data: [DON", b": keep-al", b"event: x"],
+)
+def test_flush_drops_what_is_part_of_an_event(rest: bytes) -> None:
     splitter = SseSplitter()
     assert splitter.feed(rest) == []
-    (event,) = splitter.flush()
-    assert event.data == b"a"
     assert splitter.flush() == []
 
 
