@@ -11,7 +11,6 @@ from starlette.types import Receive, Scope, Send
 from gateway.backends.router import BackendRouter, ServedModel
 from gateway.body import read_body
 from gateway.chat.service import ChatService
-from gateway.chat.writers import OpenAiWriter
 from gateway.disconnect import ClientDisconnected
 from gateway.embeddings.served_encoder import OWNER, ServedEncoder
 from gateway.embeddings.service import EmbeddingsService
@@ -19,6 +18,7 @@ from gateway.errors import INVALID_REQUEST, GatewayError, ModelNotFound, openai_
 from gateway.extractive import MODEL as EXTRACTIVE_MODEL
 from gateway.openai.embeddings import read_embeddings_request
 from gateway.openai.requests import read_chat_request
+from gateway.openai.writer import ChatWriter
 from gateway.request_context import current_request
 
 OPENAI_CHAT = "openai.chat"
@@ -37,11 +37,12 @@ class ChatCompletionsEndpoint:
             body = await read_body(receive, context.headers, limit=self._max_body_bytes)
         except ClientDisconnected:
             return
+        request = read_chat_request(body)
         await self._service.answer(
-            read_chat_request(body),
+            request,
             context,
             dialect=OPENAI_CHAT,
-            writer=OpenAiWriter(send),
+            writer=ChatWriter(send, wants_usage=request.wants_usage),
             receive=receive,
         )
 

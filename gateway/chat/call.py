@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from time import perf_counter
-from typing import Any
 
 from starlette.types import Receive
 
@@ -14,33 +13,42 @@ from gateway.backends.refusals import check_refusal
 from gateway.backends.requests import API_PATHS, BackendRequest
 from gateway.backends.route import ModelRoute
 from gateway.chat.call_record import CANCELLED, COMPLETED, FAILED, CallRecord
+from gateway.chat.exchanges import Exchange, StreamRecorder
 from gateway.chat.grounding import ground_extractive, ground_prompt
 from gateway.chat.retrieval_record import retrieval_timings
-from gateway.chat.writers import AnswerWriter
 from gateway.disconnect import ClientDisconnected, DisconnectWatch
-from gateway.errors import BackendError, GatewayError, Header, SearchFailed, ShuttingDown
+from gateway.errors import (
+    BackendError,
+    GatewayError,
+    Header,
+    InternalError,
+    SearchFailed,
+    ShuttingDown,
+)
 from gateway.extractive import ExtractiveAnswer
 from gateway.metrics import GatewayMetrics
-from gateway.openai.accumulator import AnswerAccumulator
-from gateway.openai.completions import NoCompletion, read_completion, with_fields
-from gateway.openai.sse import DONE, EventTooLong, SseEvent, SseSplitter
+from gateway.openai.answers import NoAnswer
+from gateway.openai.sse import EventTooLong, SseEvent, SseSplitter
 from gateway.publisher import EventPublisher
 from gateway.retrieval import OFF, Retriever
 from gateway.retrieval_controls import RetrievalPlan
-from knowledge.composition import inject_context
 from knowledge.extractive import compose_extractive_answer
 
 LastWrite = Callable[[], Awaitable[None]]
 """What is left to send once the events are queued."""
 
-_DONE_EVENT = SseEvent(b"data: [DONE]\n\n", DONE)
 _LONGEST_RECORDED_ERROR = 2000
 _RETRIEVAL_HEADER = b"x-sluice-retrieval"
 _RETRIEVAL_OFF = (_RETRIEVAL_HEADER, OFF.encode())
 
 
 class ChatCall:
-    """The state of one call. It is run once."""
+    """The state of one call. It is run once.
+
+    Args:
+        exchange: the call in chat completions.
+        native: the call in the client's own API, for backends that speak it.
+    """
 
     def __init__(
         self,
@@ -52,7 +60,8 @@ class ChatCall:
         retriever: Retriever,
         publisher: EventPublisher,
         metrics: GatewayMetrics,
-        writer: AnswerWriter,
+        exchange: Exchange,
+        native: Exchange | None,
     ) -> None:
         self._record = record
         self._route = route
@@ -61,12 +70,12 @@ class ChatCall:
         self._retriever = retriever
         self._publisher = publisher
         self._metrics = metrics
-        self._writer = writer
+        self._exchange = exchange
+        """How the backend that answers is talked to."""
+        self._native = native
         self._answer: BackendAnswer | None = None
-        self._accumulator: AnswerAccumulator | None = None
+        self._recorder: StreamRecorder | None = None
         self._has_started_stream = False
-        self._due_fields: dict[str, Any] = {}
-        """Extension fields that the answer is still to be given."""
 
     async def run(self, receive: Receive) -> None:
         """Answer the client, and queue the call's events before the last byte is sent.
@@ -89,6 +98,9 @@ class ChatCall:
             await self._fail(ShuttingDown())
         except Exception:
             self._finish(FAILED, error="unexpected error in the gateway")
+            context = self._record.context
+            if self._has_started_stream and not context.is_response_complete:
+                await self._exchange.writer.fail_stream(InternalError(context.correlation_id))
             raise
         finally:
             if self._answer is not None:
@@ -106,7 +118,7 @@ class ChatCall:
         if self._route is None:
             return await self._answer_extractively()
         record = self._record
-        messages = None
+        context = None
         if self._query:
             search = await self._retriever.search(self._query, self._plan)
             record.grounding = ground_prompt(
@@ -115,21 +127,24 @@ class ChatCall:
                 token_budget=self._retriever.settings.token_budget,
                 context_length=self._route.context_length,
             )
-            self._due_fields = record.grounding.extension_fields
-            if record.grounding.context is not None:
-                messages = inject_context(record.request.conversation, record.grounding.context)
+            context = record.grounding.context
 
-        def build(_backend: HttpBackend, model: str) -> BackendRequest:
-            body = record.request.forwarded_body(messages, model=model)
-            return BackendRequest(API_PATHS["chat"], body)
+        native = self._native
+
+        def build(backend: HttpBackend, model: str) -> BackendRequest:
+            exchange = native if native and backend.speaks(native.api) else self._exchange
+            body = exchange.body(context, model=model)
+            return BackendRequest(API_PATHS[exchange.api], body, exchange.headers)
 
         record.backend_started = perf_counter()
         try:
-            answer = await self._route.open(build, record.context, "chat")
+            answer = await self._route.open(build, record.context, (native or self._exchange).api)
         except BackendError as error:
             record.backend = record.context.backend = error.backend
             raise
         record.backend = record.context.backend = answer.backend
+        if native and answer.path == API_PATHS[native.api]:
+            self._exchange = native
         return answer
 
     async def _answer_extractively(self) -> BackendAnswer:
@@ -144,7 +159,6 @@ class ChatCall:
             )
             if search.result is None:
                 raise SearchFailed
-            self._due_fields = record.grounding.extension_fields
             text = record.grounding.extractive_answer or ""
         record.backend_started = perf_counter()
         return ExtractiveAnswer(
@@ -161,7 +175,7 @@ class ChatCall:
         self._finish(FAILED, error=f"status {answer.status}: {description}")
         check_refusal(self._record.backend, answer.status, body)
         return partial(
-            self._writer.send_body,
+            self._exchange.writer.send_refusal,
             answer.status,
             answer.content_type,
             self._response_headers(answer),
@@ -171,72 +185,61 @@ class ChatCall:
     async def _relay_body(self, answer: BackendAnswer) -> LastWrite:
         body = await answer.read_all()
         try:
-            self._record.answer = read_completion(body)
-        except NoCompletion as error:
-            raise self._backend_error(
-                "answered with something that is no chat completion", "invalid"
-            ) from error
-        if self._due_fields:
-            body = with_fields(body, self._due_fields)
+            self._record.answer = self._exchange.read_body(body)
+        except NoAnswer as error:
+            raise self._backend_error("sent an answer that cannot be read", "invalid") from error
         headers = self._response_headers(answer)
         self._finish(COMPLETED)
-        return partial(self._writer.send_body, answer.status, answer.content_type, headers, body)
+        return partial(
+            self._exchange.writer.send_body,
+            answer.status,
+            answer.content_type,
+            headers,
+            body,
+            self._record.extension_fields,
+        )
 
     async def _relay_stream(self, answer: BackendAnswer) -> LastWrite:
+        writer = self._exchange.writer
         splitter = SseSplitter()
-        accumulator = self._accumulator = AnswerAccumulator()
+        recorder = self._recorder = self._exchange.new_recorder()
         while True:
             data = await answer.read_some()
             if not self._has_started_stream:
                 if not data:
                     raise self._backend_error("ended its answer before it began", "broken")
-                await self._writer.start_stream(answer.content_type, self._response_headers(answer))
+                await writer.start_stream(
+                    answer.content_type,
+                    self._response_headers(answer),
+                    self._record.extension_fields,
+                )
                 self._has_started_stream = True
             try:
                 events = splitter.feed(data) if data else splitter.flush()
             except EventTooLong as error:
                 raise self._backend_error("sent an event without an end", "invalid") from error
-            outgoing: list[SseEvent] = []
-            for event in events:
-                if event.data == DONE:
-                    return self._end_stream([*outgoing, event], accumulator)
-                relayed = self._read_event(event, accumulator)
-                if relayed is not None:
-                    outgoing.append(relayed)
-                if accumulator.error is not None:
-                    return self._end_stream(outgoing, accumulator)
-            if not data and accumulator.is_finished:
-                # Some servers just stop; clients of OpenAI's protocol wait for the word.
-                return self._end_stream([*outgoing, _DONE_EVENT], accumulator)
-            if outgoing:
-                await self._writer.send_events(outgoing)
+            for number, event in enumerate(events, 1):
+                recorder.add(event)
+                if recorder.is_over:
+                    del events[number:]
+            if self._record.first_token is None and recorder.has_output:
+                self._record.first_token = perf_counter()
+            if recorder.is_over:
+                return self._end_stream(events, recorder)
+            if not data and recorder.is_finished:
+                return self._end_stream([*events, *recorder.missing_end()], recorder)
+            if events:
+                await writer.send_events(events)
             if not data:
                 raise self._backend_error("broke off its answer", "broken")
 
-    def _read_event(self, event: SseEvent, accumulator: AnswerAccumulator) -> SseEvent | None:
-        """Record one event; return what the client gets of it."""
-        if event.data is None:
-            return event
-        chunk = accumulator.add(event.data)
-        if self._record.first_token is None and accumulator.has_output:
-            self._record.first_token = perf_counter()
-        if chunk is None:
-            return event
-        if chunk.is_usage_only and not self._record.request.wants_usage:
-            return None
-        if self._due_fields:
-            data = with_fields(event.data, self._due_fields)
-            self._due_fields = {}
-            return SseEvent(b"data: " + data + b"\n\n", data)
-        return event
-
-    def _end_stream(self, events: list[SseEvent], accumulator: AnswerAccumulator) -> LastWrite:
-        if accumulator.error is not None:
+    def _end_stream(self, events: list[SseEvent], recorder: StreamRecorder) -> LastWrite:
+        if recorder.error is not None:
             self._metrics.count_backend_error(self._record.backend, "stream_error")
-            self._finish(FAILED, error=accumulator.error)
+            self._finish(FAILED, error=recorder.error)
         else:
             self._finish(COMPLETED)
-        return partial(self._writer.send_events, events, is_last=True)
+        return partial(self._exchange.writer.send_events, events, is_last=True)
 
     async def _fail(self, error: GatewayError) -> None:
         if isinstance(error, BackendError):
@@ -244,13 +247,13 @@ class ChatCall:
         self._finish(FAILED, error=error.message)
         if not self._has_started_stream:
             raise error
-        await self._writer.fail_stream(error)
+        await self._exchange.writer.fail_stream(error)
 
     def _finish(self, status: str, *, error: str | None = None) -> None:
         if self._record.is_finished:
             return
-        if self._accumulator is not None:
-            self._record.answer = self._accumulator.answer()
+        if self._recorder is not None:
+            self._record.answer = self._recorder.answer()
         self._record.finish(status, self._publisher, error=error)
         self._metrics.count_tokens(self._record.backend, self._record.answer.usage)
 

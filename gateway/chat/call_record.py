@@ -43,6 +43,11 @@ class CallRecord:
     """Monotonic seconds of the first token of a stream."""
     is_finished: bool = False
 
+    @property
+    def extension_fields(self) -> dict[str, Any]:
+        """What the gateway itself adds to the answer."""
+        return {} if self.grounding is None else self.grounding.extension_fields
+
     def finish(self, status: str, publisher: EventPublisher, *, error: str | None = None) -> None:
         """Queue the call's events, once: a second call changes nothing."""
         if self.is_finished:

@@ -7,11 +7,13 @@ from starlette.types import Receive
 from gateway.backends.router import BackendRouter
 from gateway.chat.call import ChatCall
 from gateway.chat.call_record import CallRecord
+from gateway.chat.exchanges import Exchange
 from gateway.chat.writers import AnswerWriter
 from gateway.errors import BackendError, InvalidRequest, ModelNotFound
 from gateway.extractive import BACKEND as EXTRACTIVE_BACKEND
 from gateway.extractive import MODEL as EXTRACTIVE_MODEL
 from gateway.metrics import GatewayMetrics
+from gateway.openai.exchange import ChatExchange
 from gateway.openai.requests import ChatRequest
 from gateway.publisher import EventPublisher
 from gateway.request_context import RequestContext
@@ -46,8 +48,15 @@ class ChatService:
         dialect: str,
         writer: AnswerWriter,
         receive: Receive,
+        native: Exchange | None = None,
     ) -> None:
-        """Answer `request` through `writer`, whole or streamed, and queue the call's events.
+        """Answer `request`, whole or streamed, and queue the call's events.
+
+        Args:
+            request: as a chat completion request, whatever the client speaks.
+            dialect: what the client speaks, for the events.
+            writer: brings a chat completion to the client.
+            native: carries the call out where a backend speaks the client's own API.
 
         Raises:
             GatewayError: nothing has been sent yet, and the client is to be told this.
@@ -88,7 +97,8 @@ class ChatService:
             retriever=self._retriever,
             publisher=self._publisher,
             metrics=self._metrics,
-            writer=writer,
+            exchange=ChatExchange(request, writer),
+            native=native,
         )
         self._active_calls += 1
         self._has_no_calls.clear()

@@ -8,7 +8,7 @@ from starlette.types import Receive, Send
 from contracts.encoder import MODEL_ALIAS
 from gateway.backends.route import ModelRoute
 from gateway.backends.router import BackendRouter
-from gateway.chat.writers import OpenAiWriter
+from gateway.chat.writers import send_whole
 from gateway.disconnect import ClientDisconnected, DisconnectWatch
 from gateway.embedding_events import embedding_payloads
 from gateway.embeddings.by_backend import embed_by_backend
@@ -73,9 +73,7 @@ class EmbeddingsService:
         except GatewayError as error:
             self._count_failure(error)
             raise
-        await OpenAiWriter(send).send_body(
-            reply.status, reply.content_type, reply.headers, reply.body
-        )
+        await send_whole(send, reply.status, reply.content_type, reply.headers, reply.body)
 
     async def _embed(self, request: EmbeddingsRequest, context: RequestContext) -> EmbeddingsReply:
         server = await self._choose(request.model)

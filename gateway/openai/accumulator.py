@@ -8,8 +8,9 @@ from msgspec import Raw, Struct
 
 from contracts.payloads import TokenUsage
 from gateway.openai.answers import Answer, FunctionCall
-from gateway.openai.chunks import ChatChunk, Delta, ToolCallDelta, read_chunk
+from gateway.openai.chunks import Delta, ToolCallDelta, read_chunk
 from gateway.openai.completions import arguments_text
+from gateway.openai.sse import DONE, SseEvent
 
 
 class _ErrorMessage(Struct):
@@ -27,7 +28,10 @@ class _CallParts:
 
 
 class AnswerAccumulator:
-    """Collects choice 0 of a stream; other choices are relayed but not recorded."""
+    """Collects choice 0 of a stream; other choices are relayed but not recorded.
+
+    See `StreamRecorder`.
+    """
 
     def __init__(self) -> None:
         self._content: list[str] = []
@@ -36,40 +40,43 @@ class AnswerAccumulator:
         self._calls: dict[int, _CallParts] = {}
         self._finish_reason: str | None = None
         self._usage = TokenUsage()
-        self._error: str | None = None
-
-    @property
-    def has_output(self) -> bool:
+        self.has_output = False
         """Whether a token has come: text, reasoning, a refusal or part of a tool call."""
-        return bool(self._content or self._reasoning or self._refusal or self._calls)
-
-    @property
-    def is_finished(self) -> bool:
+        self.is_finished = False
         """Whether the backend gave a finish reason."""
-        return self._finish_reason is not None
-
-    @property
-    def error(self) -> str | None:
+        self.is_over = False
+        """Whether the stream has come to its end, good or bad."""
+        self.error: str | None = None
         """What the backend said went wrong in mid-stream."""
-        return self._error
 
-    def add(self, data: bytes) -> ChatChunk | None:
-        """Take in one event's data; what is no chunk is survived, not recorded, and None."""
-        chunk = read_chunk(data)
+    def add(self, event: SseEvent) -> None:
+        """Take in one event and set its `chunk`. What is no chunk is survived, not recorded."""
+        data = event.data
+        if data is None:
+            return
+        if data == DONE:
+            self.is_over = True
+            return
+        chunk = event.chunk = read_chunk(data)
         if chunk is None:
-            return None
+            return
         if chunk.has_error:
-            self._error = _describe_error(chunk.error)
-            return chunk
+            self.error = _describe_error(chunk.error)
+            self.is_over = True
+            return
         if chunk.usage is not None:
             self._usage = chunk.usage.recorded()
         for choice in chunk.choices or ():
             if choice.index == 0:
                 if choice.finish_reason is not None:
                     self._finish_reason = choice.finish_reason
+                    self.is_finished = True
                 if choice.delta is not None:
                     self._add_delta(choice.delta)
-        return chunk
+
+    def missing_end(self) -> list[SseEvent]:
+        """Return the end of a stream that just stopped; clients wait for the word."""
+        return [SseEvent(b"data: [DONE]\n\n", DONE)]
 
     def answer(self) -> Answer:
         """Return what has come so far."""
@@ -114,12 +121,16 @@ class AnswerAccumulator:
     def _add_delta(self, delta: Delta) -> None:
         if delta.content:
             self._content.append(delta.content)
+            self.has_output = True
         if reasoning := delta.reasoning_text:
             self._reasoning.append(reasoning)
+            self.has_output = True
         if delta.refusal:
             self._refusal.append(delta.refusal)
+            self.has_output = True
         for call in delta.tool_calls or ():
             self._add_call(call)
+            self.has_output = True
 
     def _add_call(self, delta: ToolCallDelta) -> None:
         delta.index = self._index_of(delta)

@@ -6,6 +6,10 @@ from typing import Any
 from contracts.payloads import TokenUsage
 
 
+class NoAnswer(ValueError):
+    """A body is no answer of the API that the backend was asked in; the message says why."""
+
+
 @dataclass(slots=True)
 class FunctionCall:
     """One tool call of an answer."""

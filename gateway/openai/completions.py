@@ -6,7 +6,7 @@ from typing import Any, cast
 import msgspec
 from msgspec import Raw, Struct, field
 
-from gateway.openai.answers import Answer, FunctionCall
+from gateway.openai.answers import Answer, FunctionCall, NoAnswer
 from gateway.openai.chunks import Usage
 
 _ABSENT = Raw(b"null")
@@ -44,15 +44,11 @@ _message_decoder = msgspec.json.Decoder(_Message)
 _fields_decoder = msgspec.json.Decoder(dict[str, Raw])
 
 
-class NoCompletion(ValueError):
-    """The body is no chat completion; the message says why."""
-
-
 def read_completion(body: bytes) -> Answer:
     """Return what the answer says, of choice 0; its message keeps the backend's own bytes.
 
     Raises:
-        NoCompletion: the body is not JSON, or not of a chat completion's shape.
+        NoAnswer: the body is not JSON, or not of a chat completion's shape.
     """
     answer = Answer()
     try:
@@ -69,7 +65,7 @@ def read_completion(body: bytes) -> Answer:
                 answer.message = cast("dict[str, Any]", choice.message)
                 break
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise NoCompletion(str(error)) from error
+        raise NoAnswer(str(error)) from error
     return answer
 
 
@@ -85,7 +81,7 @@ def _read_tool_calls(message: Raw) -> list[FunctionCall]:
     if b'"tool_calls"' not in raw:
         # Decoding proves that it is an object, which an event's reader relies on.
         if not raw.lstrip().startswith(b"{"):
-            raise NoCompletion("the message is no object")
+            raise NoAnswer("the message is no object")
         return []
     return [
         FunctionCall(

@@ -1,5 +1,6 @@
 """Reads a chat completion request: what routing, retrieval and events need, nothing else."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any
@@ -59,13 +60,39 @@ _encoder = json.Encoder()
 class ChatRequest:
     """A chat completion request; its fields are kept as the client's own bytes."""
 
-    body: bytes
+    body: bytes | None
+    """As the client sent it; None where the request was translated from another dialect."""
     fields: dict[str, Raw]
     model: str
     is_streaming: bool
     wants_usage: bool
     """The client asked for the chunk with the usage at a stream's end."""
     retrieval: RetrievalControls
+
+    @classmethod
+    def translated(
+        cls,
+        fields: Mapping[str, object],
+        *,
+        model: str,
+        is_streaming: bool,
+        retrieval: RetrievalControls,
+    ) -> "ChatRequest":
+        """Return the request with `fields`, made of one in another dialect.
+
+        A stream is to be asked for its usage in them.
+        """
+        return cls(
+            body=None,
+            fields={
+                name: value if isinstance(value, Raw) else Raw(_encoder.encode(value))
+                for name, value in fields.items()
+            },
+            model=model,
+            is_streaming=is_streaming,
+            wants_usage=True,
+            retrieval=retrieval,
+        )
 
     @property
     def messages(self) -> Raw:
@@ -118,7 +145,8 @@ class ChatRequest:
         """
         asks_usage = self.is_streaming and not self.wants_usage
         renames = model is not None and model != self.model
-        if messages is None and not asks_usage and not renames and "retrieval" not in self.fields:
+        is_changed = messages is not None or asks_usage or renames or "retrieval" in self.fields
+        if self.body is not None and not is_changed:
             return self.body
         fields = dict(self.fields)
         fields.pop("retrieval", None)

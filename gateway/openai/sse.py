@@ -1,7 +1,10 @@
 """Cuts a server-sent event stream into its events (WHATWG HTML, section 9.2)."""
 
 import re
-from typing import NamedTuple
+
+from msgspec import Struct
+
+from gateway.openai.chunks import ChatChunk
 
 import msgspec
 from msgspec import json
@@ -15,13 +18,15 @@ _EVENT_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
-class SseEvent(NamedTuple):
+class SseEvent(Struct):
     """One event of a stream."""
 
     raw: bytes
     """Its bytes as they came, the blank line that ends it included."""
     data: bytes | None
     """Its data lines joined by line feeds; None for a comment or a keep-alive."""
+    chunk: ChatChunk | None = None
+    """What it says as part of a chat completion, once that was read and if it could be."""
 
 
 class EventTooLong(ValueError):

@@ -6,11 +6,19 @@ from typing import Any
 import pytest
 
 from gateway.openai.accumulator import AnswerAccumulator
+from gateway.openai.chunks import ChatChunk
+from gateway.openai.sse import SseEvent
+
+
+def read(accumulator: AnswerAccumulator, data: bytes) -> ChatChunk | None:
+    event = SseEvent(b"data: " + data + b"\n\n", data)
+    accumulator.add(event)
+    return event.chunk
 
 
 def add(accumulator: AnswerAccumulator, delta: dict[str, Any], **choice: Any) -> None:
     body = {"choices": [{"index": 0, "delta": delta, **choice}]}
-    assert accumulator.add(json.dumps(body).encode()) is not None
+    assert read(accumulator, json.dumps(body).encode()) is not None
 
 
 def test_text_reasoning_and_finish_reason() -> None:
@@ -72,7 +80,7 @@ def test_tool_calls_without_index_or_with_object_arguments() -> None:
 )
 def test_odd_chunks_are_survived(data: bytes) -> None:
     accumulator = AnswerAccumulator()
-    accumulator.add(data)
+    read(accumulator, data)
     assert accumulator.answer().message is None
     assert not accumulator.is_finished
 
@@ -80,13 +88,13 @@ def test_odd_chunks_are_survived(data: bytes) -> None:
 def test_usage_only_chunk() -> None:
     accumulator = AnswerAccumulator()
     usage = b'{"prompt_tokens": 3, "prompt_tokens_details": {"cached_tokens": 2}}'
-    chunk = accumulator.add(b'{"choices": [], "usage": ' + usage + b"}")
+    chunk = read(accumulator, b'{"choices": [], "usage": ' + usage + b"}")
     assert chunk is not None
     assert chunk.is_usage_only
     assert accumulator.answer().usage.cache_read_tokens == 2
     assert accumulator.answer().usage.prompt_tokens == 3
     with_choice = b'{"choices": [{"delta": {}}], "usage": {"prompt_tokens": 4}}'
-    chunk = accumulator.add(with_choice)
+    chunk = read(accumulator, with_choice)
     assert chunk is not None
     assert not chunk.is_usage_only
     assert accumulator.answer().usage.prompt_tokens == 4
@@ -94,8 +102,8 @@ def test_usage_only_chunk() -> None:
 
 def test_error_in_mid_stream() -> None:
     accumulator = AnswerAccumulator()
-    accumulator.add(b'{"error": {"message": "boom"}}')
+    read(accumulator, b'{"error": {"message": "boom"}}')
     assert accumulator.error == "boom"
     other = AnswerAccumulator()
-    other.add(b'{"error": "plain"}')
+    read(other, b'{"error": "plain"}')
     assert other.error == '"plain"'

@@ -5,6 +5,7 @@ import pytest
 
 from gateway.chat.call import ChatCall
 from gateway.openai.accumulator import AnswerAccumulator
+from gateway.openai.sse import SseEvent
 from tests.gateway.conftest import chat_body
 from tests.gateway.running_gateway import RunningGateway
 from tests.gateway.scripted_upstream import STREAM, ScriptedUpstream, stream_script
@@ -46,10 +47,12 @@ async def test_in_mid_stream_it_is_an_error_event(
     good_add = AnswerAccumulator.add
     seen = 0
 
-    def add(self: AnswerAccumulator, data: bytes) -> object:
+    def add(self: AnswerAccumulator, event: SseEvent) -> None:
         nonlocal seen
         seen += 1
-        return fail() if seen == 3 else good_add(self, data)
+        if seen == 3:
+            fail()
+        good_add(self, event)
 
     monkeypatch.setattr(AnswerAccumulator, "add", add)
     async with client.post(gateway.url + CHAT, json=chat_body(stream=True)) as response:
