@@ -16,6 +16,7 @@ from benchmarks.gateway_benchmark import run_gateway_benchmark
 from benchmarks.load_tools import ToolsMissing
 from benchmarks.machine import ForeignLoad, describe_machine
 from benchmarks.retrieval_benchmark import run_retrieval_benchmark
+from benchmarks.spool_benchmark import run_spool_benchmark
 
 _RESULTS = Path(__file__).parent / "results"
 _NOTICEABLE_CORES = 0.1
@@ -30,6 +31,7 @@ class Benchmark(Protocol):
 
 BENCHMARKS: dict[str, Benchmark] = {
     "gateway": run_gateway_benchmark,
+    "spool": run_spool_benchmark,
     "drain": run_drain_benchmark,
     "retrieval": run_retrieval_benchmark,
 }

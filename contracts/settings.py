@@ -85,14 +85,37 @@ class GatewaySettings(_Section):
     port: Port = 8080
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
     publish_queue_events: int = Field(
-        default=100_000, ge=1, description="Events that may wait for the broker."
+        default=50_000,
+        ge=1,
+        description="Events in memory on their way to the broker; the spool holds what is over it.",
     )
-    publish_queue_bytes: int = Field(default=256 * 1024 * 1024, ge=1024)
+    publish_queue_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     shutdown_grace_seconds: Seconds = 5.0
     log_format: Literal["console", "json"] = "console"
     keys_file: Path | None = Field(
         default=None, description="File of API keys; default: `keys.json` in data_dir."
     )
+
+
+class SpoolSettings(_Section):
+    """The gateway's local files, in which events wait for the broker."""
+
+    dir: Path | None = Field(
+        default=None, description="On a local disk. Default: `spool` in data_dir."
+    )
+    max_bytes: int = Field(
+        default=4 * 1024**3,
+        ge=64 * 1024,
+        description="Of one worker. Above it events stay in memory, and the newest are refused.",
+    )
+    segment_bytes: int = Field(
+        default=16 * 1024**2, ge=4096, description="A file is removed when all in it is shipped."
+    )
+    fsync: Literal["never", "interval", "always"] = Field(
+        default="never",
+        description="A killed gateway loses nothing either way; a machine that loses power does.",
+    )
+    fsync_seconds: Seconds = Field(default=1.0, description="Where fsync is `interval`.")
 
 
 class RetrievalSettings(_Section):
@@ -207,6 +230,7 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(default=Path(".sluice"), description="Data of the embedded servers.")
     gateway: GatewaySettings = GatewaySettings()
+    spool: SpoolSettings = SpoolSettings()
     backends: tuple[BackendSettings, ...] = ()
     retrieval: RetrievalSettings = RetrievalSettings()
     encoder: EncoderSettings = EncoderSettings()
@@ -266,6 +290,11 @@ class Settings(BaseSettings):
     def models_dir(self) -> Path:
         """Where models are kept that were built here."""
         return self.data_dir / "models"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where events wait for the broker."""
+        return self.spool.dir or self.data_dir / "spool"
 
     @property
     def dataset_dir(self) -> Path:

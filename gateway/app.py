@@ -37,6 +37,7 @@ from gateway.middleware.recovery import RecoveryMiddleware
 from gateway.middleware.request_context import RequestContextMiddleware
 from gateway.publisher import EventPublisher
 from gateway.retrieval import Retriever
+from gateway.spool.spool import Spool
 from knowledge.encoding.remote_encoder import RemoteEncoder
 from knowledge.hybrid_search import HybridIndex
 
@@ -67,6 +68,7 @@ def create_app(settings: Settings) -> Starlette:
     metrics = GatewayMetrics()
     publisher = EventPublisher(
         settings.nats_url,
+        Spool(settings.spool_dir, settings.spool),
         max_events=settings.gateway.publish_queue_events,
         max_bytes=settings.gateway.publish_queue_bytes,
     )

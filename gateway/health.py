@@ -48,12 +48,14 @@ class HealthEndpoint:
             self._check_encoder(),
             *(self._check_backend(backend) for backend in self._router.backends),
         )
-        parts = (broker, database, encoder, *backends)
+        spool = self._check_spool()
+        parts = (broker, spool, database, encoder, *backends)
         is_whole = all(part["status"] in (_OK, _OFF) for part in parts)
         return json_response(
             {
                 "status": _OK if is_whole else "degraded",
                 "broker": broker,
+                "spool": spool,
                 "database": database,
                 "encoder": encoder,
                 "backends": backends,
@@ -69,6 +71,13 @@ class HealthEndpoint:
             "events_shipped": publisher.shipped.total(),
             "events_dropped": publisher.dropped.total(),
         }
+
+    def _check_spool(self) -> dict[str, object]:
+        spool = self._publisher.spool
+        state: dict[str, object] = {"status": _OK, "bytes": spool.stored_bytes}
+        if spool.failure is not None:
+            state |= {"status": "failed", "error": spool.failure}
+        return state
 
     async def _check_database(self) -> dict[str, object]:
         return await _measure(self._select_one())

@@ -8,6 +8,7 @@ from prometheus_client.registry import Collector
 
 from contracts.payloads import TokenUsage
 from gateway.publisher import EventPublisher
+from gateway.spool.spool import Spool
 
 _DURATION_BUCKETS = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300,
@@ -131,7 +132,7 @@ class _PublisherCollector(Collector):
         )
         yield GaugeMetricFamily(
             "sluice_gateway_events_waiting_bytes",
-            "Bytes of the events that the broker has not acknowledged yet",
+            "Bytes of the events in memory that the broker has not acknowledged yet",
             value=publisher.waiting_bytes,
         )
         shipped = CounterMetricFamily(
@@ -150,6 +151,33 @@ class _PublisherCollector(Collector):
         for (subject, reason), count in publisher.dropped.items():
             dropped.add_metric([subject, reason], count)
         yield dropped
+        yield from _spool_metrics(publisher.spool)
+
+
+def _spool_metrics(spool: Spool) -> Iterator[Metric]:
+    counters = spool.counters
+    yield GaugeMetricFamily(
+        "sluice_gateway_spool_writable",
+        "1 while events can be written to the spool",
+        value=float(spool.failure is None),
+    )
+    yield GaugeMetricFamily(
+        "sluice_gateway_spool_bytes", "Bytes of the spool's files", value=spool.stored_bytes
+    )
+    failures = CounterMetricFamily(
+        "sluice_gateway_spool_write_failures",
+        "Refused writes, after which an event is in memory alone",
+        labels=["reason"],
+    )
+    for reason, count in counters.write_failures.items():
+        failures.add_metric([reason], count)
+    yield failures
+    for name, description, value in (
+        ("torn_records", "Last records that a killed process had not written", counters.torn),
+        ("damages", "Stretches of damaged bytes that were skipped", counters.corrupt),
+        ("adoptions", "Directories taken over from workers that are gone", counters.adopted),
+    ):
+        yield CounterMetricFamily(f"sluice_gateway_spool_{name}", description, value=value)
 
 
 def _route_of(path: str) -> str:

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 
 from gateway.acknowledged_client import encode_publish
-from gateway.publish_queue import OutgoingEvent
+from gateway.outgoing_event import OutgoingEvent
 
 COMMITS_IN_FLIGHT = 2
 """While these are under way the next batch gathers: batches grow with load by themselves."""

@@ -1,36 +1,9 @@
 """The bounded queue of events that the broker has not acknowledged yet."""
 
 from collections import deque
-from collections.abc import Iterator, KeysView
-from dataclasses import dataclass, field
+from collections.abc import Iterator, KeysView, Sequence
 
-from contracts.subjects import Subject, TelemetrySubject
-
-_OVERHEAD_BYTES = 512
-"""What an event takes besides its body: headers and the queue's own objects."""
-
-
-@dataclass(slots=True, eq=False)
-class OutgoingEvent:
-    """An encoded event on its way to the broker."""
-
-    sequence: int
-    """Its place in the order of arrival, and the last token of its reply subject."""
-    subject: Subject
-    correlation_id: str
-    body: bytes
-    headers: bytes
-    sent_at: float = 0.0
-    """Monotonic seconds of the last shipment."""
-    shipments: int = 0
-    """How often it was shipped."""
-
-    is_telemetry: bool = field(init=False)
-    size: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.is_telemetry = isinstance(self.subject, TelemetrySubject)
-        self.size = len(self.body) + _OVERHEAD_BYTES
+from gateway.outgoing_event import OutgoingEvent
 
 
 class PublishQueue:
@@ -65,16 +38,31 @@ class PublishQueue:
         return len(self._in_flight)
 
     @property
+    def waiting_pipeline_count(self) -> int:
+        return len(self._pipeline)
+
+    @property
     def has_waiting(self) -> bool:
         return bool(self._pipeline or self._telemetry)
 
-    def add(self, event: OutgoingEvent) -> tuple[bool, list[OutgoingEvent]]:
-        """Queue `event`; return whether there was room, and the telemetry that gave way."""
+    def has_room_for(self, events: Sequence[OutgoingEvent]) -> bool:
+        """Tell whether the pipeline's `events` could all be added, telemetry giving way."""
+        return (
+            self._total_events - len(self._telemetry) + len(events) <= self._max_events
+            and self._total_bytes - self._telemetry_bytes + sum(each.size for each in events)
+            <= self._max_bytes
+        )
+
+    def add(self, event: OutgoingEvent, *, must: bool = False) -> tuple[bool, list[OutgoingEvent]]:
+        """Queue `event`; return whether there was room, and the telemetry that gave way.
+
+        An event that `must` be queued has room after all telemetry has given way.
+        """
         displaced: list[OutgoingEvent] = []
         if not self._has_room_for(event):
-            if event.is_telemetry or not self._has_room_for(event, without_telemetry=True):
+            if event.is_telemetry or not (must or self.has_room_for([event])):
                 return False, displaced
-            while not self._has_room_for(event):
+            while self._telemetry and not self._has_room_for(event):
                 displaced.append(self._take_telemetry())
                 self._total_events -= 1
                 self._total_bytes -= displaced[-1].size
@@ -131,6 +119,15 @@ class PublishQueue:
                 self._pipeline.appendleft(event)
         return len(overdue)
 
+    def take_unspooled(self) -> list[OutgoingEvent]:
+        """Take out the pipeline's events that wait and stand in no spool."""
+        taken = [event for event in self._pipeline if event.place is None]
+        if taken:
+            self._pipeline = deque(event for event in self._pipeline if event.place is not None)
+            self._total_events -= len(taken)
+            self._total_bytes -= sum(event.size for event in taken)
+        return taken
+
     def in_flight_sequences(self) -> KeysView[int]:
         """Return the numbers of the events in flight."""
         return self._in_flight.keys()
@@ -153,9 +150,8 @@ class PublishQueue:
         self._telemetry_bytes -= event.size
         return event
 
-    def _has_room_for(self, event: OutgoingEvent, *, without_telemetry: bool = False) -> bool:
-        count, size = self._total_events, self._total_bytes
-        if without_telemetry:
-            count -= len(self._telemetry)
-            size -= self._telemetry_bytes
-        return count < self._max_events and size + event.size <= self._max_bytes
+    def _has_room_for(self, event: OutgoingEvent) -> bool:
+        return (
+            self._total_events < self._max_events
+            and self._total_bytes + event.size <= self._max_bytes
+        )

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from time import monotonic
+from collections.abc import Sequence
+from time import monotonic, time_ns
 from typing import Any
 
 import msgspec
@@ -13,8 +14,11 @@ from contracts.events import Event, encode_event
 from contracts.headers import CORRELATION_ID, NATS_MESSAGE_ID, TRACEPARENT
 from contracts.subjects import Subject
 from gateway.acknowledged_client import AcknowledgedClient, encode_headers, encode_publish
+from gateway.dropped_events import DroppedEvents
+from gateway.outgoing_event import OutgoingEvent
 from gateway.publish_batches import COMMITS_IN_FLIGHT, encode_batch, split_into_shipments
-from gateway.publish_queue import OutgoingEvent, PublishQueue
+from gateway.publish_queue import PublishQueue
+from gateway.spool.spool import Spool
 
 INBOX_PREFIX = "_INBOX_gateway"
 """The gateway's broker user may subscribe below this prefix and nowhere else."""
@@ -25,7 +29,7 @@ _BURST_EVENTS = 256
 _GATHERING_SECONDS = 0.002
 _ACK_TIMEOUT_SECONDS = 5.0
 _BACKOFF_SECONDS = 0.5
-_DROP_LOG_INTERVAL_SECONDS = 1.0
+_TENDING_SECONDS = 1.0
 _BATCH_HEADER_BYTES = 256
 _BATCHES_DISABLED = 10174
 _MESSAGE_TOO_LARGE = 10054
@@ -50,16 +54,24 @@ _ack_decoder = msgspec.json.Decoder(_Ack)
 
 
 class EventPublisher:
-    """A bounded queue and the task that empties it into the broker.
+    """A spool, a bounded queue, and the task that empties them into the broker.
 
-    `publish` only encodes and queues. The task connects for as long as it takes, keeps up to
-    a window of unacknowledged events in flight, and ships again what was not acknowledged in
-    time or was in flight when the connection broke: the broker recognises the event ID, so
-    that an event shipped twice is one message.
+    `publish_all` returns once the pipeline's events stand in the spool; telemetry is in memory
+    only. The task connects for as long as it takes, keeps up to a window of unacknowledged
+    events in flight, and ships again what was not acknowledged in time or was in flight when
+    the connection broke: the broker recognises the event ID, so that an event shipped twice is
+    one message. What the queue has no room for is read back from the spool in its turn.
     """
 
-    def __init__(self, url: str, *, max_events: int, max_bytes: int) -> None:
+    def __init__(self, url: str, spool: Spool, *, max_events: int, max_bytes: int) -> None:
+        """
+        Args:
+            spool: not yet open.
+            max_events: of those in memory; what is read back at one go may exceed it.
+            max_bytes: likewise.
+        """
         self._url = url
+        self.spool = spool
         self._queue = PublishQueue(max_events=max_events, max_bytes=max_bytes)
         self._next_sequence = 0
         self._client: AcknowledgedClient | None = None
@@ -72,22 +84,28 @@ class EventPublisher:
         self._may_batch = True
         self._batches: dict[int, list[int]] = {}
         """Batches in flight: the number of the commit, and those of all events."""
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._last_error = ""
-        self._next_drop_log = 0.0
-        self._unlogged_drops: Counter[tuple[str, str]] = Counter()
+        self._dropped = DroppedEvents()
         self.shipped: Counter[str] = Counter()
         """Acknowledged events by subject."""
-        self.dropped: Counter[tuple[str, str]] = Counter()
+
+    @property
+    def dropped(self) -> Counter[tuple[str, str]]:
         """Lost events by subject and reason."""
+        return self._dropped.counts
 
     @property
     def waiting_events(self) -> int:
-        """Events that the broker has not acknowledged yet."""
-        return len(self._queue)
+        """Events that the broker has not acknowledged yet.
+
+        Of a file that an earlier process left, at least one is counted until it is read.
+        """
+        return len(self._queue) + self.spool.unread_events
 
     @property
     def waiting_bytes(self) -> int:
+        """Bytes of the events in memory."""
         return self._queue.size
 
     @property
@@ -100,34 +118,61 @@ class EventPublisher:
         return self._last_error
 
     def start(self) -> None:
-        """Begin to connect and ship, in the background."""
-        self._task = asyncio.create_task(self._run(), name="event-publisher")
+        """Open the spool, and begin to connect and ship in the background."""
+        self.spool.open()
+        self._note_backlog()
+        self._tasks = [
+            asyncio.create_task(self._run(), name="event-publisher"),
+            asyncio.create_task(self._tend(), name="event-spool"),
+        ]
 
     def publish(self, subject: Subject, event: Event[Any]) -> bool:
-        """Queue `event`; return False if it was dropped because the queue is full."""
+        """`publish_all` of one event."""
+        return self.publish_all([(subject, event)])
+
+    def publish_all(self, events: Sequence[tuple[Subject, Event[Any]]]) -> bool:
+        """Spool and queue the events of one request; return False if one of them was dropped.
+
+        The pipeline's events are written by one system call. Where the spool cannot be
+        written, they are in memory like telemetry, until that is full.
+        """
+        outgoing = [self._encode(subject, event) for subject, event in events]
+        pipeline = [event for event in outgoing if not event.is_telemetry]
+        is_kept = not pipeline or self._publish_pipeline(pipeline)
+        for event in outgoing:
+            if event.is_telemetry:
+                is_kept &= self._enqueue(event)
+        self._is_idle.clear()
+        self._wakeup.set()
+        return is_kept
+
+    def _encode(self, subject: Subject, event: Event[Any]) -> OutgoingEvent:
         headers = [
             (NATS_MESSAGE_ID, event.event_id),
             (CORRELATION_ID, event.correlation_id),
         ]
         if event.traceparent is not None:
             headers.append((TRACEPARENT, event.traceparent))
-        outgoing = OutgoingEvent(
-            sequence=self._next_sequence,
-            subject=subject,
-            correlation_id=event.correlation_id,
-            body=encode_event(event),
-            headers=encode_headers(headers),
-        )
+        sequence = self._next_sequence
         self._next_sequence += 1
-        is_queued, displaced = self._queue.add(outgoing)
+        return OutgoingEvent(sequence, subject, encode_headers(headers), encode_event(event))
+
+    def _publish_pipeline(self, events: list[OutgoingEvent]) -> bool:
+        is_queued = self.spool.is_caught_up and self._queue.has_room_for(events)
+        if self.spool.append(events, hand_over=is_queued) and not is_queued:
+            return True
+        is_kept = True
+        for event in events:
+            is_kept &= self._enqueue(event)
+        return is_kept
+
+    def _enqueue(self, event: OutgoingEvent, *, must: bool = False) -> bool:
+        is_queued, displaced = self._queue.add(event, must=must)
         for telemetry in displaced:
-            self._count_drop(telemetry, "queue_full")
+            self._dropped.add(telemetry, "queue_full")
         if not is_queued:
-            self._count_drop(outgoing, "queue_full")
-            return False
-        self._wakeup.set()
-        self._is_idle.clear()
-        return True
+            self._dropped.add(event, "queue_full")
+        return is_queued
 
     async def measure_latency(self, timeout_seconds: float) -> float:
         """Return the seconds of one round trip to the broker.
@@ -145,22 +190,53 @@ class EventPublisher:
         return monotonic() - started
 
     async def stop(self, timeout_seconds: float) -> int:
-        """Ship what waits within the time, then disconnect; return how many events were lost."""
+        """Ship what waits within the time, then disconnect; return how many events were lost.
+
+        The pipeline's events that could not be shipped stay in the spool, and are no loss.
+        """
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._is_idle.wait()
         except TimeoutError:
-            _log.warning("the broker did not take all events in time", waiting=len(self._queue))
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            _log.warning("the broker did not take all events in time", waiting=self.waiting_events)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._disconnect()
-        lost = 0
+        self._take_back()
+        self._spool_what_is_in_memory_alone()
+        waiting, lost = self.waiting_events, 0
         for event in self._queue.take_all():
-            self._count_drop(event, "shutdown")
-            lost += 1
-        self._log_drops(self._next_drop_log)
+            if event.place is None:
+                self._dropped.add(event, "shutdown")
+                lost += 1
+        self._dropped.log()
+        if waiting > lost:
+            _log.info("events stay in the spool", events=waiting - lost)
+        self.spool.close()
         return lost
+
+    async def _tend(self) -> None:
+        while True:
+            await asyncio.sleep(_TENDING_SECONDS)
+            try:
+                await self.spool.tend()
+                self._spool_what_is_in_memory_alone()
+            except Exception:  # noqa: BLE001 - logged with its traceback
+                # Without this task the spool would not be cleared of what was shipped.
+                _log.exception("tending the spool failed")
+            self._note_backlog()
+
+    def _spool_what_is_in_memory_alone(self) -> None:
+        events = self._queue.take_unspooled()
+        if events and not self.spool.append(events, hand_over=False):
+            for event in events:
+                self._enqueue(event, must=True)
+
+    def _note_backlog(self) -> None:
+        if self.spool.has_unread:
+            self._is_idle.clear()
+            self._wakeup.set()
 
     async def _run(self) -> None:
         while True:
@@ -171,7 +247,7 @@ class EventPublisher:
                 self._note_error(error)
             except Exception:  # noqa: BLE001 - logged with its traceback
                 # Without this task no event would ever be shipped again.
-                _log.exception("publishing failed", waiting=len(self._queue))
+                _log.exception("publishing failed", waiting=self.waiting_events)
             await self._disconnect()
             self._take_back()
             await asyncio.sleep(_BACKOFF_SECONDS)
@@ -212,6 +288,7 @@ class EventPublisher:
             await self._wait_for_work()
             # One gathering for many requests costs one wake-up and one write to the socket.
             await asyncio.sleep(_GATHERING_SECONDS)
+            await self._read_back()
             now = monotonic()
             self._take_back_overdue(now)
             events = self._take_burst(client, now)
@@ -221,6 +298,22 @@ class EventPublisher:
             self._is_window_full = self._is_window_reached()
             if commands:
                 await client.send_publishes(commands)
+
+    async def _read_back(self) -> None:
+        """Bring the next events that are in the spool alone into memory."""
+        while (
+            self.spool.has_unread
+            and self._queue.waiting_pipeline_count < _BURST_EVENTS
+            and self._may_ship(monotonic())
+        ):
+            for place, stored in await self.spool.read():
+                event = OutgoingEvent(
+                    self._next_sequence, stored.subject, stored.headers, stored.body, place
+                )
+                self._next_sequence += 1
+                self._enqueue(event, must=True)
+            # Nothing may have come of it but damaged bytes.
+            self._note_progress()
 
     def _take_burst(self, client: AcknowledgedClient, now: float) -> list[OutgoingEvent]:
         events: list[OutgoingEvent] = []
@@ -255,7 +348,7 @@ class EventPublisher:
         self._wakeup.clear()
         now = monotonic()
         deadlines = []
-        if self._queue.has_waiting:
+        if self._queue.has_waiting or self.spool.has_unread:
             if self._may_ship(now):
                 return
             if now < self._may_ship_after:
@@ -330,16 +423,22 @@ class EventPublisher:
         event = self._queue.settle(sequence)
         if event is not None:
             self.shipped[event.subject] += 1
+            if event.place is not None:
+                self.spool.settle(event.place)
             self._note_progress()
 
     def _give_up(self, sequence: int, reason: str) -> None:
         event = self._queue.settle(sequence)
         if event is not None:
-            self._count_drop(event, reason)
+            self._dropped.add(event, reason)
+            if event.place is not None:
+                kept = self.spool.keep_aside(f"{time_ns()}.{reason}", event.headers + event.body)
+                _log.error("an event that cannot be shipped was put aside", file=str(kept))
+                self.spool.settle(event.place)
             self._note_progress()
 
     def _note_progress(self) -> None:
-        if not self._queue:
+        if not self._queue and not self.spool.has_unread:
             self._is_idle.set()
         elif (
             self._is_window_full
@@ -364,12 +463,12 @@ class EventPublisher:
         self._may_ship_after = 0.0
         self._may_batch = True
         self._wakeup.set()
-        _log.info("connected to the broker", waiting=len(self._queue))
+        _log.info("connected to the broker", waiting=self.waiting_events)
 
     async def _on_disconnect(self) -> None:
         self._take_back()
         self._wakeup.set()
-        _log.warning("disconnected from the broker", waiting=len(self._queue))
+        _log.warning("disconnected from the broker", waiting=self.waiting_events)
 
     async def _on_error(self, error: Exception) -> None:
         self._note_error(error)
@@ -378,25 +477,4 @@ class EventPublisher:
         description = str(error) or type(error).__name__
         if description != self._last_error:
             self._last_error = description
-            _log.warning("broker", error=description, waiting=len(self._queue))
-
-    def _count_drop(self, event: OutgoingEvent, reason: str) -> None:
-        key = (str(event.subject), reason)
-        self.dropped[key] += 1
-        self._unlogged_drops[key] += 1
-        now = monotonic()
-        if now >= self._next_drop_log:
-            self._log_drops(now, correlation_id=event.correlation_id)
-
-    def _log_drops(self, now: float, *, correlation_id: str | None = None) -> None:
-        """Log drops since the last line: one line a second, the counts exact."""
-        self._next_drop_log = now + _DROP_LOG_INTERVAL_SECONDS
-        for (subject, reason), count in self._unlogged_drops.items():
-            _log.error(
-                "events dropped",
-                subject=subject,
-                reason=reason,
-                count=count,
-                last_correlation_id=correlation_id,
-            )
-        self._unlogged_drops.clear()
+            _log.warning("broker", error=description, waiting=self.waiting_events)

@@ -55,8 +55,7 @@ class CallRecord:
         self.is_finished = True
         self.context.call_status = status
         self.context.usage = self.answer.usage
-        for subject, event in self._events(status, error, perf_counter()):
-            publisher.publish(subject, event)
+        publisher.publish_all(self._events(status, error, perf_counter()))
 
     def _events(
         self, status: str, error: str | None, ended: float

@@ -129,15 +129,17 @@ class EmbeddingsService:
         context.call_status = "completed"
         context.usage = reply.usage
         self._metrics.count_tokens(backend, reply.usage)
-        for subject, payload in embedding_payloads(
+        payloads = embedding_payloads(
             model=reply.model,
             kind=request.kind,
             input_count=request.input_count,
             dimensions=reply.dimensions,
             duration_seconds=seconds,
             prompt_tokens=reply.usage.prompt_tokens,
-        ):
-            self._publisher.publish(subject, request_event(payload, context))
+        )
+        self._publisher.publish_all(
+            [(subject, request_event(payload, context)) for subject, payload in payloads]
+        )
 
     def _count_failure(self, error: GatewayError) -> None:
         if isinstance(error, BackendError):

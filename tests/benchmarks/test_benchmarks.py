@@ -55,6 +55,15 @@ def test_gateway_benchmark_accounts_for_every_event(tmp_path: Path) -> None:
     assert shipped["value"] + dropped >= shipped["against"]["value"]
 
 
+def test_spool_benchmark_compares_with_memory_alone(tmp_path: Path) -> None:
+    rows = run_quickly("spool", tmp_path)
+
+    for fsync in ("never", "interval", "always"):
+        row = rows[f"spool: publishing a call's events, fsync {fsync}, p50"]
+        assert row["value"] > 0
+        assert row["against"]["value"] > 0
+
+
 def test_drain_benchmark_persists_every_event_once(tmp_path: Path) -> None:
     rows = run_quickly("drain", tmp_path)
 

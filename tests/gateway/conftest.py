@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -30,7 +31,7 @@ async def client() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-def start_gateway() -> Iterator[StartGateway]:
+def start_gateway(tmp_path: Path) -> Iterator[StartGateway]:
     """Start gateways that are stopped at the test's end.
 
     Without `nats_url` or `database_url` the gateway has no broker or no database, and without
@@ -46,6 +47,7 @@ def start_gateway() -> Iterator[StartGateway]:
         ) -> RunningGateway:
             gateway = {"shutdown_grace_seconds": 2.0, **sections.pop("gateway", {})}
             sections.setdefault("encoder", {"enabled": False})
+            sections.setdefault("data_dir", tmp_path / "gateway-data")
             settings = Settings(
                 backends=backends,
                 nats={"url": nats_url},

@@ -16,11 +16,12 @@ from nats.js.api import AckPolicy, ConsumerConfig
 
 from contracts.events import new_event
 from contracts.payloads import ChatTelemetry, TokenUsage, ToolCall
-from contracts.settings import PipelineSettings
+from contracts.settings import PipelineSettings, SpoolSettings
 from contracts.streams import PIPELINE
 from contracts.subjects import PipelineSubject, TelemetrySubject
 from gateway.acknowledged_client import AcknowledgedClient
 from gateway.publisher import EventPublisher
+from gateway.spool.spool import Spool
 from sluice.servers.nats import EmbeddedNats
 from sluice.streams import apply_streams
 from tests.gateway.conftest import StartGateway, backend_of, chat_body
@@ -62,8 +63,18 @@ def publish_telemetry(publisher: EventPublisher) -> bool:
     return publisher.publish(TelemetrySubject.CHAT, new_event(telemetry, correlation_id="t"))
 
 
-def new_publisher(url: str, *, max_events: int = 1000, max_bytes: int = 10**8) -> EventPublisher:
-    return EventPublisher(url, max_events=max_events, max_bytes=max_bytes)
+NewPublisher = Callable[..., EventPublisher]
+
+
+@pytest.fixture
+def new_publisher(tmp_path: Path) -> NewPublisher:
+    """Make publishers that share a spool's folder, as workers and restarts do."""
+
+    def make(url: str, *, max_events: int = 1000, max_bytes: int = 10**8) -> EventPublisher:
+        spool = Spool(tmp_path / "spool", SpoolSettings())
+        return EventPublisher(url, spool, max_events=max_events, max_bytes=max_bytes)
+
+    return make
 
 
 async def read_call_numbers(nats_url: str) -> list[int]:
@@ -93,7 +104,9 @@ async def read_batch_sizes(nats_url: str) -> list[int]:
     return list(sizes.values())
 
 
-async def test_many_events_arrive_once_and_in_order(nats_server: EmbeddedNats) -> None:
+async def test_many_events_arrive_once_and_in_order(
+    nats_server: EmbeddedNats, new_publisher: NewPublisher
+) -> None:
     publisher = new_publisher(nats_server.url("gateway"), max_events=5000)
     publisher.start()
     for number in range(3000):
@@ -109,7 +122,9 @@ async def test_many_events_arrive_once_and_in_order(nats_server: EmbeddedNats) -
     assert numbers == list(range(3000))
 
 
-async def test_a_burst_is_committed_in_atomic_batches(nats_server: EmbeddedNats) -> None:
+async def test_a_burst_is_committed_in_atomic_batches(
+    nats_server: EmbeddedNats, new_publisher: NewPublisher
+) -> None:
     publisher = new_publisher(nats_server.url("gateway"), max_events=5000)
     for number in range(2000):
         publish_call(publisher, number)
@@ -124,6 +139,7 @@ async def test_a_burst_is_committed_in_atomic_batches(nats_server: EmbeddedNats)
 
 async def test_a_batch_with_an_event_that_is_there_already_loses_and_repeats_nothing(
     nats_server: EmbeddedNats,
+    new_publisher: NewPublisher,
 ) -> None:
     publisher = new_publisher(nats_server.url("gateway"))
     events = [new_event(_call(number), correlation_id="c") for number in range(20)]
@@ -140,6 +156,7 @@ async def test_a_batch_with_an_event_that_is_there_already_loses_and_repeats_not
 
 async def test_a_stream_without_batches_gets_its_events_one_by_one(
     nats_server: EmbeddedNats,
+    new_publisher: NewPublisher,
 ) -> None:
     connection = await nats.connect(nats_server.url("admin"))
     await connection.jetstream().delete_stream(PIPELINE)
@@ -158,7 +175,7 @@ async def test_a_stream_without_batches_gets_its_events_one_by_one(
 
 
 async def test_a_commit_whose_acknowledgement_is_lost_is_shipped_again(
-    nats_server: EmbeddedNats, monkeypatch: pytest.MonkeyPatch
+    nats_server: EmbeddedNats, monkeypatch: pytest.MonkeyPatch, new_publisher: NewPublisher
 ) -> None:
     monkeypatch.setattr("gateway.publisher._ACK_TIMEOUT_SECONDS", 0.5)
     publisher = new_publisher(nats_server.url("gateway"))
@@ -177,7 +194,7 @@ async def test_a_commit_whose_acknowledgement_is_lost_is_shipped_again(
 
 
 async def test_acknowledgements_are_read_by_the_ordinary_callback_too(
-    nats_server: EmbeddedNats, monkeypatch: pytest.MonkeyPatch
+    nats_server: EmbeddedNats, monkeypatch: pytest.MonkeyPatch, new_publisher: NewPublisher
 ) -> None:
     monkeypatch.setattr(AcknowledgedClient, "_process_msg", Client._process_msg)
     publisher = new_publisher(nats_server.url("gateway"))
@@ -188,7 +205,9 @@ async def test_acknowledgements_are_read_by_the_ordinary_callback_too(
     assert publisher.shipped.total() == 20
 
 
-async def test_an_event_shipped_twice_is_one_message(nats_server: EmbeddedNats) -> None:
+async def test_an_event_shipped_twice_is_one_message(
+    nats_server: EmbeddedNats, new_publisher: NewPublisher
+) -> None:
     publisher = new_publisher(nats_server.url("gateway"))
     publisher.start()
     await _until(lambda: publisher.is_connected)
@@ -204,7 +223,10 @@ async def test_an_event_shipped_twice_is_one_message(nats_server: EmbeddedNats) 
 
 
 async def test_broker_that_comes_late_and_restarts(
-    nats_server: EmbeddedNats, pipeline_settings: PipelineSettings, tmp_path: Path
+    nats_server: EmbeddedNats,
+    pipeline_settings: PipelineSettings,
+    tmp_path: Path,
+    new_publisher: NewPublisher,
 ) -> None:
     server = EmbeddedNats(
         data_dir=tmp_path / "late",
@@ -265,37 +287,119 @@ async def _until(condition: Callable[[], bool], timeout_seconds: float = 15) -> 
             await asyncio.sleep(0.02)
 
 
-async def test_full_queue_drops_telemetry_first_then_the_newest() -> None:
+async def test_full_memory_drops_telemetry_first_and_no_pipeline_event(
+    new_publisher: NewPublisher,
+) -> None:
     publisher = new_publisher("nats://127.0.0.1:1", max_events=10)
+    publisher.start()
     for _ in range(4):
         assert publish_telemetry(publisher)
     for number in range(10):
         assert publish_call(publisher, number)
     assert publisher.dropped == {(TelemetrySubject.CHAT, "queue_full"): 4}
-    assert not publish_call(publisher, 10)
+    assert publish_call(publisher, 10)
     assert not publish_telemetry(publisher)
-    assert publisher.dropped == {
-        (TelemetrySubject.CHAT, "queue_full"): 5,
-        (PipelineSubject.TOOL_CALL, "queue_full"): 1,
-    }
+    assert publisher.dropped == {(TelemetrySubject.CHAT, "queue_full"): 5}
+    assert publisher.waiting_events == 11
+    assert publisher.spool.unread_events == 1
+    assert await publisher.stop(0.01) == 0
+
+
+async def test_without_a_spool_the_newest_are_refused_when_memory_is_full(
+    new_publisher: NewPublisher, tmp_path: Path
+) -> None:
+    (tmp_path / "spool").touch()
+    publisher = new_publisher("nats://127.0.0.1:1", max_events=10)
+    publisher.start()
+    assert publisher.spool.failure == "ENOTDIR"
+    for number in range(10):
+        assert publish_call(publisher, number)
+    assert not publish_call(publisher, 10)
+    assert publisher.dropped == {(PipelineSubject.TOOL_CALL, "queue_full"): 1}
     assert publisher.waiting_events == 10
     assert await publisher.stop(0.01) == 10
     assert publisher.dropped[PipelineSubject.TOOL_CALL, "shutdown"] == 10
 
 
-async def test_the_bytes_are_bounded_too() -> None:
+async def test_what_was_in_memory_alone_is_spooled_when_the_spool_is_back(
+    new_publisher: NewPublisher, nats_server: EmbeddedNats, tmp_path: Path
+) -> None:
+    (tmp_path / "spool").touch()
+    publisher = new_publisher("nats://127.0.0.1:1")
+    publisher.start()
+    for number in range(10):
+        assert publish_call(publisher, number)
+    (tmp_path / "spool").unlink()
+    await _until(lambda: publisher.spool.stored_bytes > 0)
+    assert publisher.spool.failure is None
+    assert await publisher.stop(0.01) == 0
+
+    publisher = new_publisher(nats_server.url("gateway"))
+    publisher.start()
+    assert await publisher.stop(10) == 0
+    assert await read_call_numbers(nats_server.url("admin")) == list(range(10))
+
+
+async def test_the_bytes_in_memory_are_bounded_too(new_publisher: NewPublisher) -> None:
     publisher = new_publisher("nats://127.0.0.1:1", max_bytes=20_000)
+    publisher.start()
     assert publish_telemetry(publisher)
-    assert publish_call(publisher, 0, padding="x" * 9_000)
-    assert publish_call(publisher, 1, padding="x" * 9_000)
+    for number in range(5):
+        assert publish_call(publisher, number, padding="x" * 9_000)
     assert publisher.dropped == {(TelemetrySubject.CHAT, "queue_full"): 1}
-    assert not publish_call(publisher, 2, padding="x" * 9_000)
     assert publisher.waiting_bytes <= 20_000
+    assert publisher.waiting_events == 5
     await publisher.stop(0.01)
+
+
+async def test_events_over_the_memory_are_read_back_in_order(
+    new_publisher: NewPublisher, nats_server: EmbeddedNats, tmp_path: Path
+) -> None:
+    """An outage far longer than memory lasts, a restart in it, and events meanwhile."""
+    publisher = new_publisher("nats://127.0.0.1:1", max_events=100)
+    publisher.start()
+    for number in range(3000):
+        assert publish_call(publisher, number)
+    assert publisher.waiting_events == 3000
+    assert await publisher.stop(0.01) == 0
+
+    publisher = new_publisher(nats_server.url("gateway"), max_events=100)
+    publisher.start()
+    assert publisher.waiting_events == 3000
+    for number in range(3000, 3500):
+        assert publish_call(publisher, number)
+        if number % 50 == 0:
+            await asyncio.sleep(0.02)
+    assert await publisher.stop(30) == 0
+    assert publisher.shipped == {PipelineSubject.TOOL_CALL: 3500}
+    assert await read_call_numbers(nats_server.url("admin")) == list(range(3500))
+    assert list((tmp_path / "spool").rglob("*.segment")) == []
+
+
+async def test_the_events_of_a_worker_that_is_gone_are_shipped_by_another(
+    new_publisher: NewPublisher, nats_server: EmbeddedNats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.spool.spool._ADOPTION_SECONDS", 0.1)
+    gone = new_publisher("nats://127.0.0.1:1")
+    gone.start()
+    living = new_publisher(nats_server.url("gateway"))
+    living.start()
+    for number in range(50):
+        publish_call(gone, number)
+    await asyncio.sleep(1.5)
+    assert living.spool.counters.adopted == 0
+    await gone.stop(0.01)
+    await _until(lambda: living.shipped.total() == 50)
+    assert living.spool.counters.adopted == 1
+    await _until(lambda: living.spool.stored_bytes == 0)
+    assert await living.stop(5) == 0
+    assert await read_call_numbers(nats_server.url("admin")) == list(range(50))
 
 
 async def test_an_event_over_the_brokers_limit_does_not_hold_the_others(
     nats_server: EmbeddedNats,
+    tmp_path: Path,
+    new_publisher: NewPublisher,
 ) -> None:
     publisher = new_publisher(nats_server.url("gateway"))
     publisher.start()
@@ -305,10 +409,13 @@ async def test_an_event_over_the_brokers_limit_does_not_hold_the_others(
     assert await publisher.stop(5) == 0
     assert publisher.dropped == {(PipelineSubject.TOOL_CALL, "too_large"): 1}
     assert await read_call_numbers(nats_server.url("admin")) == [1]
+    [kept] = tmp_path.rglob("*.too_large")
+    assert kept.stat().st_size > 40_000_000
 
 
 async def test_wrong_credentials_are_said_and_the_gateway_goes_on(
     nats_server: EmbeddedNats,
+    new_publisher: NewPublisher,
 ) -> None:
     publisher = new_publisher(f"nats://gateway:wrong@127.0.0.1:{nats_server.port}")
     publisher.start()
@@ -317,7 +424,7 @@ async def test_wrong_credentials_are_said_and_the_gateway_goes_on(
     assert "wrong" not in publisher.last_error
     with pytest.raises(ConnectionError):
         await publisher.measure_latency(1)
-    assert await publisher.stop(0.1) == 1
+    assert await publisher.stop(0.1) == 0
 
 
 async def test_answers_are_as_fast_without_a_broker(

@@ -166,8 +166,14 @@ async def test_one_json_line_a_request_and_no_secret_in_it(
     assert (line["prompt_tokens"], line["completion_tokens"]) == (9, 2)
     assert line["correlation_id"] == "logged"
     assert 0 < line["duration_seconds"] < 5
-    lost = [line for line in lines if line["event"] == "events dropped"]
-    assert sum(line["count"] for line in lost if line["reason"] == "shutdown") == 3
+    [lost] = [line for line in lines if line["event"] == "events dropped"]
+    assert (lost["reason"], lost["subject"], lost["count"]) == (
+        "shutdown",
+        "telemetry.knowledge.chat",
+        1,
+    )
+    [kept] = [line for line in lines if line["event"] == "events stay in the spool"]
+    assert kept["events"] == 2
 
 
 async def test_console_lines(

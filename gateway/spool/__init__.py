@@ -1,0 +1,1 @@
+"""The local append-only files in which an event stands before its answer is complete."""
