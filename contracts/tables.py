@@ -192,8 +192,31 @@ dead_letters = Table(
     Column("error", Text, nullable=False),
     _moment("recorded_at", nullable=False, server_default=func.now(), index=True),
     _moment("replayed_at"),
+    _moment("dropped_at"),
     # A stream that was made anew counts from 1 again: the moment tells its messages apart.
-    UniqueConstraint("stream", "stream_sequence", "published_at"),
+    UniqueConstraint("stream", "stream_sequence", "published_at", "consumer"),
+)
+"""Messages that a consumer could not persist; open until they are replayed or dropped."""
+
+erasure_requests = Table(
+    "erasure_requests",
+    metadata,
+    Column("erasure_id", Uuid, primary_key=True),
+    Column("subject_kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    _moment("requested_at", nullable=False, server_default=func.now()),
+    Column("row_count", BigInteger, nullable=False),
+    _moment("lake_erased_at"),
+)
+"""Subjects whose events up to `requested_at` are erased here, and are to be in the lake.
+
+`subject_kind` names the events' column that holds the subject: `correlation_id` or
+`api_key_name`. A batch leaves their events out, should they come again.
+"""
+Index(
+    "ix_erasure_requests__subject_kind_subject",
+    erasure_requests.c.subject_kind,
+    erasure_requests.c.subject,
 )
 
 documents = Table(
