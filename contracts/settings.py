@@ -217,6 +217,21 @@ class PipelineSettings(_Section):
     )
 
 
+class LakeSettings(_Section):
+    """The lake: Iceberg tables of everything that the pipeline has stored."""
+
+    enabled: bool = Field(default=True, description="Off: the schedules move nothing.")
+    warehouse: str | None = Field(
+        default=None,
+        pattern=r"^(/|file:///|s3://)\S+$",
+        description="Where data files go: a folder or `s3://bucket/prefix`; default: `lake` in"
+        " data_dir.",
+    )
+    file_mebibytes: int = Field(
+        default=64, ge=1, le=1024, description="Rows of one data file, before compression."
+    )
+
+
 class Settings(BaseSettings):
     """All settings of the platform."""
 
@@ -238,6 +253,7 @@ class Settings(BaseSettings):
     postgres: PostgresSettings = PostgresSettings()
     dagster: DagsterSettings = DagsterSettings()
     pipeline: PipelineSettings = PipelineSettings()
+    lake: LakeSettings = LakeSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -299,6 +315,12 @@ class Settings(BaseSettings):
     @property
     def dataset_dir(self) -> Path:
         return self.pipeline.dataset_dir or self.data_dir / "datasets"
+
+    @property
+    def warehouse(self) -> str:
+        """Where the lake's data files go, as a URI."""
+        location = self.lake.warehouse or str((self.data_dir / "lake").resolve())
+        return f"file://{location}" if location.startswith("/") else location
 
 
 def database_beside(database_url: str, name: str) -> str:

@@ -47,6 +47,34 @@ def _moment(name: str, **options: Any) -> Column[Any]:
     return Column(name, DateTime(timezone=True), **options)
 
 
+TRANSACTION_ID = "transaction_id"
+
+
+def _transaction_id() -> Column[Any]:
+    """The transaction that wrote the row, by which the lake tells what it has not moved yet.
+
+    Unlike a sequence or a clock, transaction IDs say what is still to come: whatever commits later
+    has an ID of at least `pg_snapshot_xmin(pg_current_snapshot())`. A BRIN index over the column
+    costs an insert next to nothing.
+    """
+    return Column(
+        TRANSACTION_ID,
+        BigInteger,
+        nullable=False,
+        server_default=text("((pg_current_xact_id())::text)::bigint"),
+    )
+
+
+def _index_transactions(*indexed: Table) -> None:
+    for table in indexed:
+        Index(
+            f"ix_{table.name}__{TRANSACTION_ID}",
+            table.c[TRANSACTION_ID],
+            postgresql_using="brin",
+            postgresql_with={"autosummarize": "on"},
+        )
+
+
 def _event_table(name: str, *columns: Column[Any] | Index) -> Table:
     """A table of one kind of event: the envelope's columns, then the payload's."""
     return Table(
@@ -62,6 +90,7 @@ def _event_table(name: str, *columns: Column[Any] | Index) -> Table:
         Column("stream_sequence", BigInteger, nullable=False),
         _moment("ingested_at", nullable=False, server_default=func.now()),
         *columns,
+        _transaction_id(),
     )
 
 
@@ -267,6 +296,8 @@ document_chunks = Table(
     Column("embedding", Vector(EMBEDDING_DIMENSIONS)),
     Column("embedding_model", Text),
     Column("token_vectors", LargeBinary),
+    _moment("added_at", nullable=False, server_default=func.now()),
+    _transaction_id(),
 )
 Index(
     "ix_document_chunks__search_vector",
@@ -335,6 +366,7 @@ rerank_scores = Table(
     Column("model", Text, primary_key=True),
     Column("score", Double, nullable=False),
     _moment("scored_at", nullable=False, server_default=func.now()),
+    _transaction_id(),
 )
 
 api_responses = Table(
@@ -356,12 +388,27 @@ lake_watermarks = Table(
     metadata,
     Column("table_name", Text, primary_key=True),
     Column("partition_day", Date, primary_key=True),
-    _moment("low_watermark", nullable=False),
-    _moment("high_watermark", nullable=False),
+    # Of a table that was dropped and made anew, the old one's watermarks say nothing.
+    Column("table_uuid", Uuid, nullable=False),
+    Column("low_watermark", BigInteger, nullable=False),
+    Column("high_watermark", BigInteger, nullable=False),
     Column("snapshot_id", BigInteger),
     Column("row_count", BigInteger, nullable=False),
     _moment("recorded_at", nullable=False, server_default=func.now()),
 )
+"""The last interval of transaction IDs, low ≤ ID < high, of which a day's rows are in the lake.
+
+The snapshots of the Iceberg table say the same, and prevail: this is what is looked up cheaply.
+"""
+
+lake_scans = Table(
+    "lake_scans",
+    metadata,
+    Column("table_name", Text, primary_key=True),
+    Column("scanned_below", BigInteger, nullable=False),
+    _moment("recorded_at", nullable=False, server_default=func.now()),
+)
+"""The transaction ID below which all rows are known to be in the lake, whatever their day."""
 
 EVENT_TABLES: tuple[Table, ...] = (
     chat_history,
@@ -372,3 +419,5 @@ EVENT_TABLES: tuple[Table, ...] = (
     flow_lineage,
     tool_calls,
 )
+
+_index_transactions(*EVENT_TABLES, rerank_scores, document_chunks)

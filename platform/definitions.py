@@ -6,11 +6,14 @@ from assets.chat_pair_dataset import chat_pair_dataset
 from assets.document_chunks import document_chunks, ingest_job
 from assets.event_records.record_assets import derived_assets, record_assets
 from assets.jobs import event_jobs
+from assets.lake.lake_assets import lake_assets, lake_job
+from assets.lake.schedule import hourly_lake_batches
 from assets.reembedding import chunk_reembeddings, promote_job, promoted_embeddings, reembed_job
 from assets.retrieval_evaluation import evaluation_job, retrieval_evaluation
 from assets.sources import source_assets
 from resources.encoder import EncoderResource
 from resources.jetstream import JetStreamResource
+from resources.lake import LakeResource
 from resources.postgres import PostgresResource
 from sensors.declarations import pull_sensors
 
@@ -24,12 +27,15 @@ defs = Definitions(
         chunk_reembeddings,
         promoted_embeddings,
         retrieval_evaluation,
+        *lake_assets,
     ],
-    jobs=[*event_jobs, ingest_job, reembed_job, promote_job, evaluation_job],
+    jobs=[*event_jobs, ingest_job, reembed_job, promote_job, evaluation_job, lake_job],
+    schedules=[hourly_lake_batches],
     sensors=pull_sensors,
     resources={
         "jetstream": JetStreamResource(),
         "postgres": PostgresResource(),
         "encoder": EncoderResource(),
+        "lake": LakeResource(),
     },
 )

@@ -20,9 +20,14 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
     connect_timeout_seconds: int = Field(default=5, ge=1)
 
     @property
+    def libpq_url(self) -> str:
+        """The database's URL for libpq, password included."""
+        return self.url or load_settings().database_url
+
+    @property
     def sqlalchemy_url(self) -> str:
         """The database's URL for SQLAlchemy, blocking or asynchronous, password included."""
-        return with_psycopg(self.url or load_settings().database_url)
+        return with_psycopg(self.libpq_url)
 
     @contextmanager
     def connect(self) -> Iterator[sqlalchemy.Connection]:

@@ -9,6 +9,7 @@ from sqlalchemy import Table, column, select, table, text
 from sqlalchemy.dialects.postgresql import insert
 
 from contracts.events import Event
+from contracts.tables import TRANSACTION_ID
 from knowledge.bulk_copy import copy_rows
 
 
@@ -23,7 +24,10 @@ class DerivedRows:
     moment: str
     """Column of a row's age: of two rows with one key the younger stays."""
     rows_of: Callable[[Event[Any]], list[tuple[Any, ...]]]
-    """Values of all columns. Raises ValueError where an event does not hold what it should."""
+    """Values of all columns but the transaction's.
+
+    Raises ValueError where an event does not hold what it should.
+    """
 
 
 class BulkUpsert:
@@ -32,10 +36,13 @@ class BulkUpsert:
     def __init__(self, connection: sqlalchemy.Connection, derived: DerivedRows) -> None:
         self._connection = connection
         self._derived = derived
-        self._names = [each.name for each in derived.table.columns]
+        self._names = [each.name for each in derived.table.columns if each.name != TRANSACTION_ID]
         self._staging = f"arriving_{derived.table.name}"
         connection.execute(
-            text(f"CREATE TEMP TABLE {self._staging} (LIKE {derived.table.name}) ON COMMIT DROP")
+            text(
+                f"CREATE TEMP TABLE {self._staging}"
+                f" (LIKE {derived.table.name} INCLUDING DEFAULTS) ON COMMIT DROP"
+            )
         )
 
     def stage(self, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -47,6 +54,8 @@ class BulkUpsert:
         target = self._derived.table
         moment = self._derived.moment
         keys = [each.name for each in target.primary_key.columns]
+        # A renewed row is of this transaction, like a new one.
+        renewed = [each for each in (*self._names, TRANSACTION_ID) if each not in keys]
         arriving = table(self._staging, *(column(name) for name in self._names))
         youngest = (
             select(*arriving.columns)
@@ -58,7 +67,7 @@ class BulkUpsert:
         result = self._connection.execute(
             statement.on_conflict_do_update(
                 index_elements=keys,
-                set_={name: statement.excluded[name] for name in self._names if name not in keys},
+                set_={name: statement.excluded[name] for name in renewed},
                 where=target.c[moment] < statement.excluded[moment],
             ),
             execution_options={"preserve_rowcount": True},

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 from dagster import AssetKey, AssetsDefinition, DefaultSensorStatus
 
+from contracts.lake import LAKE_TABLES
 from contracts.subjects import PipelineSubject
 from tests.support.dagster_runs import definitions
 
@@ -34,6 +35,7 @@ ASSETS = {
     "chunk_reembeddings",
     "promoted_embeddings",
     "retrieval_evaluation",
+    *(f"lake/{table.name}" for table in LAKE_TABLES),
 }
 
 
@@ -97,7 +99,8 @@ def test_loading_the_definitions_imports_nothing_heavy() -> None:
 
     loaded = set(json.loads(_python(code)))
 
-    heavy = {"pyarrow", "pandas", "numpy", "pyiceberg", "trino", "dbt", "onnxruntime", "pypdf"}
+    heavy = {"pyarrow", "pandas", "numpy", "pyiceberg", "duckdb", "trino", "dbt"}
+    heavy |= {"adbc_driver_postgresql", "onnxruntime", "pypdf"}
     assert loaded & heavy == set()
     assert loaded & {"gateway", "starlette", "uvicorn", "bs4", "markdown_it"} == set()
 

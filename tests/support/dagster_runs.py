@@ -16,6 +16,7 @@ from dagster import (
 
 from resources.encoder import EncoderResource
 from resources.jetstream import JetStreamResource
+from resources.lake import LakeResource
 from resources.postgres import PostgresResource
 
 
@@ -37,16 +38,19 @@ class Orchestrator:
         nats_url: str,
         instance: DagsterInstance | None = None,
         encoder: EncoderResource | None = None,
+        lake: LakeResource | None = None,
     ) -> None:
         """
         Args:
             encoder: without it, there is none.
+            lake: without it, that of the settings.
         """
         self.instance = instance or DagsterInstance.ephemeral()
         self.resources = {
             "jetstream": JetStreamResource(url=nats_url),
             "postgres": PostgresResource(url=database_url),
             "encoder": encoder or EncoderResource(is_enabled=False),
+            "lake": lake or LakeResource(),
         }
 
     def tick(self, sensor_name: str) -> list[RunRequest] | str:

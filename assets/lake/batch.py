@@ -1,0 +1,220 @@
+"""Moves what is new of one day from a PostgreSQL table to its Iceberg table.
+
+The steps, each of which may be the last one of a process that is killed:
+
+1. the table's lock is taken, so that one batch at a time is at work on it;
+2. the interval is found: from the day's watermark to the oldest running transaction;
+3. its rows are read, audited and written to data files, which no snapshot knows yet;
+4. one commit makes a snapshot of the files, with the interval in its summary;
+5. the watermark is recorded.
+
+Until 4, nothing has happened: the next batch finds the same watermark, and the files left over are
+removed by the maintenance. From 4 on, the snapshot says where the next interval begins, with or
+without 5. A batch that lost its lock, because its connection broke, cannot commit either once
+another has: the commit demands that the table still is at the snapshot it was found at.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import sqlalchemy
+from pyiceberg.exceptions import CommitFailedException
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import OperationalError
+
+from assets.lake.audit import Audit
+from assets.lake.data_files import delete_data_files, write_data_files
+from assets.lake.extraction import extract
+from assets.lake.findings import AuditFailed, Finding
+from assets.lake.iceberg_tables import ensure_table, table_exists
+from assets.lake.intervals import (
+    Interval,
+    find_low_watermark,
+    forget_watermarks,
+    record_watermark,
+)
+from contracts.lake import LakeTable
+from resources.lake import LakeResource
+from resources.postgres import PostgresResource
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import Table
+
+_NO_LIMIT = 2**63 - 1
+
+
+class TableIsBusy(Exception):
+    """Another batch is at work on the table; what is new will be moved by the next one."""
+
+
+class CommitLost(Exception):
+    """Another commit came first, and this one changed nothing."""
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """How a batch uses memory and time."""
+
+    file_bytes: int = 64 * 1024 * 1024
+    """Arrow bytes gathered for one data file; about four times as much is in memory at most."""
+    lock_seconds: float = 60.0
+    """How long another batch at work on the table is waited for."""
+
+
+@dataclass(frozen=True)
+class BatchOutcome:
+    """What a batch moved."""
+
+    interval: Interval
+    row_count: int
+    file_count: int
+    file_bytes: int
+    """As stored, compressed."""
+    snapshot_id: int | None
+    """None where there was nothing to move."""
+    findings: tuple[Finding, ...]
+    earliest: datetime | None
+    latest: datetime | None
+    seconds: float
+    snapshot_count: int
+    """Of the table, with this one."""
+
+
+def move_day(
+    table: LakeTable,
+    day: date,
+    *,
+    postgres: PostgresResource,
+    lake: LakeResource,
+    limits: BatchLimits | None = None,
+) -> BatchOutcome:
+    """Append to the lake what `table` has of `day` and the lake has not.
+
+    Raises:
+        AuditFailed: the rows are not what they should be; nothing was appended.
+        TableIsBusy: another batch held the table for longer than is waited for.
+        CommitLost: another commit came first; nothing was appended.
+        WatermarkAhead: the database is behind the lake, as after a restore elsewhere.
+    """
+    limits = limits or BatchLimits()
+    with hold_table(postgres, table, limits.lock_seconds) as connection, lake.open() as catalog:
+        iceberg = _open_table(connection, catalog, table)
+        return _move(table, day, iceberg, connection, postgres, limits)
+
+
+@contextmanager
+def hold_table(
+    postgres: PostgresResource, table: LakeTable, lock_seconds: float
+) -> Iterator[sqlalchemy.Connection]:
+    """Be the one that writes to the Iceberg table, for as long as the connection lives.
+
+    Raises:
+        TableIsBusy: another was, for `lock_seconds`.
+    """
+    with postgres.connect() as connection:
+        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        key = func.hashtextextended(f"lake {table.name}", 0)
+        connection.execute(text(f"SET lock_timeout = {int(lock_seconds * 1000):d}"))
+        try:
+            connection.execute(select(func.pg_advisory_lock(key)))
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) != "55P03":
+                raise
+            raise TableIsBusy(
+                f"another batch has been at work on {table.name} for {lock_seconds:.0f} s"
+            ) from error
+        yield connection
+
+
+def _open_table(connection: sqlalchemy.Connection, catalog: "Catalog", table: LakeTable) -> "Table":
+    if not table_exists(catalog, table):
+        forget_watermarks(connection, table)
+    return ensure_table(catalog, table)
+
+
+def _move(
+    table: LakeTable,
+    day: date,
+    iceberg: "Table",
+    connection: sqlalchemy.Connection,
+    postgres: PostgresResource,
+    limits: BatchLimits,
+) -> BatchOutcome:
+    started = time.monotonic()
+    low = find_low_watermark(connection, iceberg, day)
+    with extract(postgres.libpq_url, table, Interval(day, low, _NO_LIMIT)) as extraction:
+        interval = extraction.interval
+        audit = Audit(table, interval)
+        files = _write_audited(iceberg, audit, extraction.batches, limits)
+    findings = audit.conclude(expected=extraction.row_count)
+    if not all(finding.passed for finding in findings):
+        delete_data_files(iceberg, files)
+        raise AuditFailed(findings)
+    snapshot_id = commit_files(iceberg, files, interval) if files else None
+    record_watermark(
+        connection, iceberg, interval, row_count=audit.row_count, snapshot_id=snapshot_id
+    )
+    return BatchOutcome(
+        interval=interval,
+        row_count=audit.row_count,
+        file_count=len(files),
+        file_bytes=sum(file.file_size_in_bytes for file in files),
+        snapshot_id=snapshot_id,
+        findings=tuple(findings),
+        earliest=audit.earliest,
+        latest=audit.latest,
+        seconds=time.monotonic() - started,
+        snapshot_count=len(iceberg.metadata.snapshots),
+    )
+
+
+def _write_audited(
+    iceberg: "Table", audit: Audit, batches: Iterable[pa.Table], limits: BatchLimits
+) -> list["DataFile"]:
+    """Write the rows; a row without a value where one must be ends it, to be found by the audit."""
+    files: list[DataFile] = []
+    try:
+        for written in write_data_files(iceberg, _while_sound(audit, batches), limits.file_bytes):
+            files += written
+    except BaseException:
+        delete_data_files(iceberg, files)
+        raise
+    return files
+
+
+def _while_sound(audit: Audit, batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Pass batches on until the audit has found what would not fit into the table."""
+    for batch in audit.watch(batches):
+        if not (audit.nulls or audit.outside):
+            yield batch
+
+
+def commit_files(iceberg: "Table", files: Iterable["DataFile"], interval: Interval) -> int:
+    """Append `files` in one snapshot that names the interval; return its ID.
+
+    Raises:
+        CommitLost: the table has changed since it was loaded.
+    """
+    try:
+        with (
+            iceberg.transaction() as transaction,
+            transaction.update_snapshot(
+                snapshot_properties=interval.summary
+            ).fast_append() as append,
+        ):
+            for file in files:
+                append.append_data_file(file)
+    except CommitFailedException as error:
+        delete_data_files(iceberg, files)
+        raise CommitLost(f"another commit to {iceberg.name()[-1]} came first: {error}") from error
+    snapshot = iceberg.current_snapshot()
+    if snapshot is None:
+        raise CommitLost(f"{iceberg.name()[-1]} has no snapshot after the commit")
+    return snapshot.snapshot_id
