@@ -3,7 +3,8 @@
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +13,8 @@ from rich.console import Console
 
 from benchmarks.drain_benchmark import run_drain_benchmark
 from benchmarks.figures import Figure, InvariantBroken, print_figures, write_figures
-from benchmarks.gateway_benchmark import run_gateway_benchmark
+from benchmarks.gateway_benchmark import PEERS, GatewayOptions, run_gateway_benchmark
+from benchmarks.gateway_report import write_report
 from benchmarks.load_tools import ToolsMissing
 from benchmarks.machine import ForeignLoad, describe_machine
 from benchmarks.retrieval_benchmark import run_retrieval_benchmark
@@ -29,28 +31,52 @@ class Benchmark(Protocol):
     ) -> list[Figure]: ...
 
 
-BENCHMARKS: dict[str, Benchmark] = {
-    "gateway": run_gateway_benchmark,
-    "spool": run_spool_benchmark,
-    "drain": run_drain_benchmark,
-    "retrieval": run_retrieval_benchmark,
-}
+BENCHMARKS = ("gateway", "spool", "drain", "retrieval")
 
 
 @click.command()
-@click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)))
+@click.argument("names", nargs=-1, type=click.Choice(BENCHMARKS))
 @click.option("--quick", is_flag=True, help="Tiny sizes: shows that it works, measures nothing.")
 @click.option(
     "--results",
     type=click.Path(path_type=Path, dir_okay=False),
     help="File to write; default: results/latest.json, or results/NAME.json for a single one.",
 )
-def main(names: tuple[str, ...], quick: bool, results: Path | None) -> None:
+@click.option(
+    "--peer",
+    "peers",
+    multiple=True,
+    default=tuple(PEERS),
+    type=click.Choice([*PEERS, "none"]),
+    help="A gateway to measure beside ours, several times if need be; default: all.",
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=2, help="Rounds of the gateways.")
+@click.option(
+    "--soak-seconds",
+    type=click.IntRange(min=1),
+    default=20,
+    help="How long the memory of each gateway is watched; 600 tells its growth.",
+)
+def main(
+    names: Sequence[str],
+    quick: bool,
+    results: Path | None,
+    peers: Sequence[str],
+    rounds: int,
+    soak_seconds: int,
+) -> None:
     """Measure NAMES, or everything, against bare floors on real servers."""
+    options = GatewayOptions([peer for peer in peers if peer != "none"], rounds, soak_seconds)
+    benchmarks: dict[str, Benchmark] = {
+        "gateway": partial(run_gateway_benchmark, options=options),
+        "spool": run_spool_benchmark,
+        "drain": run_drain_benchmark,
+        "retrieval": run_retrieval_benchmark,
+    }
     # The servers below run in sessions of their own: they end only if we end in order.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(stderr=True, log_path=False)
-    chosen = names or tuple(BENCHMARKS)
+    chosen = names or BENCHMARKS
     is_complete = set(chosen) == set(BENCHMARKS)
     file = results or _RESULTS / ("latest.json" if is_complete else f"{'-'.join(chosen)}.json")
     machine = describe_machine()
@@ -61,7 +87,7 @@ def main(names: tuple[str, ...], quick: bool, results: Path | None) -> None:
         console.rule(name)
         with tempfile.TemporaryDirectory(prefix="sluice-benchmark-") as folder:
             try:
-                figures += BENCHMARKS[name](Path(folder), is_quick=quick, say=console.log)
+                figures += benchmarks[name](Path(folder), is_quick=quick, say=console.log)
             except (InvariantBroken, ToolsMissing) as error:
                 failures.append(f"{name}: {error}")
                 console.print(f"Failed: {error}", style="red")
@@ -76,7 +102,10 @@ def main(names: tuple[str, ...], quick: bool, results: Path | None) -> None:
     if failures:
         raise click.ClickException(f"nothing was written: {'; '.join(failures)}")
     write_figures(file, figures, machine)
-    console.print(f"Written to {file}", highlight=False)
+    written = [file]
+    if "gateway" in chosen:
+        written += write_report(file.parent, figures, machine)
+    console.print(f"Written to {', '.join(map(str, written))}", highlight=False)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ class Figure(msgspec.Struct, frozen=True):
     value: float
     unit: str
     against: Reference
+    setup: str = ""
+    """What the figure depends on besides the machine, the broker's sync setting above all."""
 
     @property
     def ratio(self) -> float | None:
@@ -43,7 +45,8 @@ def require(is_true: bool, message: str) -> None:
 
 
 def write_figures(file: Path, figures: Sequence[Figure], machine: Machine) -> None:
-    """Write a JSON list with the keys name, value, unit, against, ratio and machine per row."""
+    """Write a JSON list with the keys name, value, unit, against, ratio, setup and machine
+    per row."""
     rows = [
         {
             "name": figure.name,
@@ -54,6 +57,7 @@ def write_figures(file: Path, figures: Sequence[Figure], machine: Machine) -> No
                 "value": _rounded(figure.against.value),
             },
             "ratio": None if figure.ratio is None else round(figure.ratio, 4),
+            "setup": figure.setup,
             "machine": machine,
         }
         for figure in figures

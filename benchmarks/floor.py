@@ -7,6 +7,7 @@ It decodes nothing, records nothing and publishes nothing. Run as
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 from starlette.applications import Starlette
@@ -15,8 +16,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from benchmarks.bare_server import serve
-from sluice.servers.probes import tcp_probe
-from sluice.servers.spec import ProcessSpec
+from benchmarks.gateway_metrics import FLOOR
+from benchmarks.gateway_server import GatewayServer
 
 _HEADERS = {"Content-Type": "application/json"}
 _ROUTE = "/v1/chat/completions"
@@ -51,12 +52,12 @@ async def _chunks_of(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
             yield chunk
 
 
-def floor_process(port: int, upstream_url: str) -> ProcessSpec:
+def floor_server(_folder: Path, port: int, upstream_url: str) -> GatewayServer:
     """Return how the floor is run."""
-    return ProcessSpec(
-        name="floor",
+    return GatewayServer(
+        name=FLOOR,
+        base_url=f"http://127.0.0.1:{port}",
         command=(sys.executable, "-m", "benchmarks.floor", str(port), upstream_url),
-        probe=tcp_probe("127.0.0.1", port),
     )
 
 

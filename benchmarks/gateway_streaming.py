@@ -1,38 +1,44 @@
-"""What the gateway adds to a stream: time to the first token, and between chunks.
+"""Streams: what a gateway adds to the time to the first token and between chunks.
 
-The upstream paces its chunks evenly, so both figures are differences to the same stream
-through the bare floor, measured in turns. The streams start one after the other, so that they
-do not queue up behind each other in this one client.
+The upstream paces its chunks evenly, so both are differences to the same stream without a
+gateway, measured in the same round.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import quantiles
 
 import aiohttp
 import msgspec
+import uvloop
 
-from benchmarks.figures import Figure, Reference, require
-from benchmarks.paced_upstream import CHUNK_COUNT, CHUNK_INTERVAL_SECONDS, MODEL
+from benchmarks.figures import require
+from benchmarks.gateway_metrics import (
+    FIRST_TOKEN_P50,
+    FIRST_TOKEN_P99,
+    GAP_P99,
+    STREAM_COUNT,
+    STREAM_PROCESSOR,
+    Samples,
+)
+from benchmarks.gateway_turns import GatewayTurn
+from benchmarks.paced_upstream import CHUNK_INTERVAL_SECONDS, MODEL
+from benchmarks.wrk_load import Request
 
-_REQUEST = {
-    "model": MODEL,
-    "stream": True,
-    "messages": [{"role": "user", "content": "Count the words of this stream."}],
-}
 _PERCENTILES = 100
 
 
 @dataclass(frozen=True)
 class StreamPlan:
-    """How many streams are measured."""
+    """How many streams are measured in a round."""
 
-    concurrency: int
-    streams_per_round: int
-    """By each of the concurrent clients, one after the other."""
     round_count: int
+    single_streams: int
+    """One after the other, for the time to the first token."""
+    chunk_count: int
+    """Of each of the streams that run at the same time."""
 
 
 @dataclass
@@ -45,84 +51,100 @@ class StreamTimes:
     """Between two chunks of text."""
 
 
-async def measure_streaming(
-    plan: StreamPlan, *, gateway_url: str, floor_url: str, say: Callable[[str], None]
-) -> list[Figure]:
-    """Stream through the floor and the gateway in turns.
+def stream_body(chunk_count: int) -> bytes:
+    """Return a request for a stream of so many chunks of text."""
+    return msgspec.json.encode(
+        {
+            "model": MODEL,
+            "stream": True,
+            "max_tokens": chunk_count,
+            "messages": [{"role": "user", "content": "Count the words of this stream."}],
+        }
+    )
+
+
+def measure_streams(
+    plan: StreamPlan,
+    turns: Sequence[GatewayTurn],
+    samples: Samples,
+    *,
+    say: Callable[[str], None],
+) -> None:
+    """Stream through each gateway in turn and add what was seen to `samples`.
 
     Raises:
         InvariantBroken: a stream failed or lost a chunk.
     """
-    times = {floor_url: StreamTimes(), gateway_url: StreamTimes()}
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        for number in range(plan.round_count + 1):
-            for url, kept in times.items():
-                # The first round warms up; its times are thrown away.
-                collected = StreamTimes() if number == 0 else kept
-                await _run_round(plan, session, url, collected)
-    gateway, floor = times[gateway_url], times[floor_url]
-    figures = [
-        _added("added time to first token, p50", gateway.first_token, floor.first_token, 50),
-        _added("added time to first token, p99", gateway.first_token, floor.first_token, 99),
-        _added("added time between chunks, p99", gateway.gaps, floor.gaps, 99),
-    ]
-    for figure in figures:
-        say(f"{figure.name}: {figure.value:.2f} ms")
-    return figures
+    for number in range(plan.round_count):
+        for turn in turns:
+            with turn.active():
+                uvloop.run(_measure_turn(plan, turn, samples))
+            say(f"round {number + 1}, {turn.server.name}: streams")
 
 
-async def _run_round(
-    plan: StreamPlan, session: aiohttp.ClientSession, url: str, times: StreamTimes
+async def _measure_turn(plan: StreamPlan, turn: GatewayTurn, samples: Samples) -> None:
+    name = turn.server.name
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        single = turn.server.chat(stream_body(1))
+        warm_up = StreamTimes()
+        for _ in range(max(1, plan.single_streams // 10)):
+            await _read_stream(session, single, warm_up, chunk_count=1)
+        times = StreamTimes()
+        for _ in range(plan.single_streams):
+            await _read_stream(session, single, times, chunk_count=1)
+        samples.add(name, FIRST_TOKEN_P50, _percentile(times.first_token, 50))
+        samples.add(name, FIRST_TOKEN_P99, _percentile(times.first_token, 99))
+        before = turn.processor_seconds()
+        many = StreamTimes()
+        await _read_many(session, turn.server.chat(stream_body(plan.chunk_count)), plan, many)
+        samples.add(name, GAP_P99, _percentile(many.gaps, 99))
+        if before is not None:
+            turn.server.settle()
+            seconds = (turn.processor_seconds() or 0.0) - before
+            chunks = STREAM_COUNT * plan.chunk_count
+            samples.add(name, STREAM_PROCESSOR, seconds * 1000 / chunks)
+    turn.other_calls += len(warm_up.first_token) + len(times.first_token) + STREAM_COUNT
+
+
+async def _read_many(
+    session: aiohttp.ClientSession, request: Request, plan: StreamPlan, times: StreamTimes
 ) -> None:
-    spacing = CHUNK_COUNT * CHUNK_INTERVAL_SECONDS / plan.concurrency
+    async def read_one(number: int) -> None:
+        # Spread over an interval, for the chunks of different streams to lie apart.
+        await asyncio.sleep(number * CHUNK_INTERVAL_SECONDS / STREAM_COUNT)
+        await _read_stream(session, request, times, chunk_count=plan.chunk_count)
 
-    async def client(number: int) -> None:
-        # A part of the interval besides, for the chunks of different streams to lie apart.
-        await asyncio.sleep(number * (spacing + CHUNK_INTERVAL_SECONDS / plan.concurrency))
-        for _ in range(plan.streams_per_round):
-            await _read_stream(session, url, times)
-
-    async with asyncio.TaskGroup() as clients:
-        for number in range(plan.concurrency):
-            clients.create_task(client(number))
+    async with asyncio.TaskGroup() as streams:
+        for number in range(STREAM_COUNT):
+            streams.create_task(read_one(number))
 
 
-async def _read_stream(session: aiohttp.ClientSession, url: str, times: StreamTimes) -> None:
-    body = msgspec.json.encode(_REQUEST)
+async def _read_stream(
+    session: aiohttp.ClientSession, request: Request, times: StreamTimes, *, chunk_count: int
+) -> None:
+    headers = {"Content-Type": "application/json", **request.headers}
     sent_at = time.perf_counter()
     previous = None
-    chunk_count = 0
-    text = b""
-    async with session.post(
-        url, data=body, headers={"Content-Type": "application/json"}
-    ) as response:
-        require(response.status == 200, f"{url} answered {response.status}")
+    seen = 0
+    last = b""
+    async with session.post(request.url, data=request.body, headers=headers) as response:
+        require(response.status == 200, f"{request.url} answered {response.status}")
         async for part in response.content.iter_any():
             now = time.perf_counter()
-            text += part
-            for _ in range(part.count(b'"content":" word')):
+            last = part
+            for _ in range(part.count(b'" word')):
                 if previous is None:
                     times.first_token.append((now - sent_at) * 1000)
                 else:
                     times.gaps.append((now - previous) * 1000)
                 previous = now
-                chunk_count += 1
+                seen += 1
     require(
-        chunk_count == CHUNK_COUNT and text.endswith(b"data: [DONE]\n\n"),
-        f"a stream of {url} came with {chunk_count} of {CHUNK_COUNT} chunks",
+        seen == chunk_count and last.rstrip().endswith(b"[DONE]"),
+        f"a stream of {request.url} came with {seen} of {chunk_count} chunks",
     )
 
 
-def _added(name: str, gateway: list[float], floor: list[float], percentile: int) -> Figure:
-    """Return the difference between the two, against the floor's own value."""
-    of_floor = _percentile(floor, percentile)
-    return Figure(
-        f"gateway: {name}",
-        _percentile(gateway, percentile) - of_floor,
-        "ms",
-        Reference("the same through bare Starlette and aiohttp", of_floor),
-    )
-
-
-def _percentile(values: list[float], percentile: int) -> float:
+def _percentile(values: Sequence[float], percentile: int) -> float:
     return quantiles(values, n=_PERCENTILES)[percentile - 1]

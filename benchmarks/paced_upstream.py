@@ -18,19 +18,29 @@ from sluice.servers.probes import tcp_probe
 from sluice.servers.spec import ProcessSpec
 
 MODEL = "paced-model"
-CHUNK_COUNT = 25
-CHUNK_INTERVAL_SECONDS = 0.02
+CHUNK_INTERVAL_SECONDS = 0.05
 
 
-async def stream_completion(_request: Request) -> Response:
-    """Answer with `CHUNK_COUNT` chunks of text, one each `CHUNK_INTERVAL_SECONDS`."""
-    return StreamingResponse(_events(), media_type="text/event-stream")
+class _ChatRequest(msgspec.Struct):
+    max_tokens: int = 0
+    max_completion_tokens: int = 0
+    """A gateway may write the newer name."""
 
 
-async def _events() -> AsyncIterator[bytes]:
+_request_decoder = msgspec.json.Decoder(_ChatRequest)
+
+
+async def stream_completion(request: Request) -> Response:
+    """Answer with `max_tokens` chunks of text, one each `CHUNK_INTERVAL_SECONDS`."""
+    wanted = _request_decoder.decode(await request.body())
+    chunk_count = wanted.max_tokens or wanted.max_completion_tokens
+    return StreamingResponse(_events(chunk_count), headers={"content-type": "text/event-stream"})
+
+
+async def _events(chunk_count: int) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
     started = loop.time()
-    for number in range(CHUNK_COUNT):
+    for number in range(chunk_count):
         # From the start, not from the last chunk: delays must not add up.
         await asyncio.sleep(started + number * CHUNK_INTERVAL_SECONDS - loop.time())
         yield _chunk({"content": f" word{number}"}, None)

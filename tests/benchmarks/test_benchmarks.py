@@ -11,15 +11,15 @@ import pytest
 from benchmarks.load_tools import has_load_tools
 
 _ROOT = Path(__file__).parents[2]
-_ROW_KEYS = ["name", "value", "unit", "against", "ratio", "machine"]
+_ROW_KEYS = ["name", "value", "unit", "against", "ratio", "setup", "machine"]
 _MACHINE_KEYS = {"cpu_model", "core_count", "memory_gib", "kernel", "python_version"}
 
 
-def run_quickly(name: str, folder: Path) -> dict[str, dict[str, Any]]:
+def run_quickly(name: str, folder: Path, *options: str) -> dict[str, dict[str, Any]]:
     """Run one benchmark as `make bench` does; return its rows by the start of their names."""
     file = folder / "results.json"
     result = subprocess.run(
-        [sys.executable, "-m", "benchmarks", name, "--quick", "--results", str(file)],
+        [sys.executable, "-m", "benchmarks", name, "--quick", "--results", str(file), *options],
         cwd=_ROOT,
         capture_output=True,
         text=True,
@@ -41,18 +41,23 @@ def run_quickly(name: str, folder: Path) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.skipif(not has_load_tools(), reason="nginx or wrk is not installed")
 def test_gateway_benchmark_accounts_for_every_event(tmp_path: Path) -> None:
-    rows = run_quickly("gateway", tmp_path)
+    rows = run_quickly("gateway", tmp_path, "--peer", "ferro")
 
-    assert rows["gateway: pass-through chat completions, publishing on"]["value"] > 0
-    assert rows["gateway: failed requests"]["value"] == 0
-    assert rows["gateway: events that wait after the load"]["value"] == 0
-    stored = rows["gateway: messages in the streams"]
+    for gateway in ("floor", "Sluice", "Ferro"):
+        assert rows[f"{gateway}: chat completions, 32 in flight"]["value"] > 0
+        assert rows[f"{gateway}: failed requests"]["value"] == 0
+        assert rows[f"{gateway}: resident memory after the load"]["value"] > 0
+        assert f"{gateway}: added time to first token, p50" in rows
+    assert "broker syncs always" in rows["Sluice: chat completions, 32 in flight"]["setup"]
+    stored = rows["Sluice: messages in the streams"]
     assert stored["value"] == stored["against"]["value"] > 0
-    shipped = rows["gateway: events that the broker acknowledged"]
+    shipped = rows["Sluice: events that the broker acknowledged"]
     dropped = sum(
-        rows[f"gateway: {kind} events dropped"]["value"] for kind in ("pipeline", "telemetry")
+        rows[f"Sluice: {kind} events dropped"]["value"] for kind in ("pipeline", "telemetry")
     )
     assert shipped["value"] + dropped >= shipped["against"]["value"]
+    assert "| chat completions, 32 in flight" in (tmp_path / "gateway.md").read_text()
+    assert (tmp_path / "gateway.svg").read_text().startswith("<?xml")
 
 
 def test_spool_benchmark_compares_with_memory_alone(tmp_path: Path) -> None:
