@@ -35,6 +35,7 @@ from gateway.middleware.access import AccessMiddleware
 from gateway.middleware.logger import LoggerMiddleware
 from gateway.middleware.recovery import RecoveryMiddleware
 from gateway.middleware.request_context import RequestContextMiddleware
+from gateway.openapi.document import show_document
 from gateway.publisher import EventPublisher
 from gateway.retrieval import Retriever
 from gateway.spool.spool import Spool
@@ -141,6 +142,7 @@ def create_app(settings: Settings) -> Starlette:
             Route("/v1/models/{model:path}", models.show_model, methods=["GET"]),
             Route("/healthz", health.show, methods=["GET"]),
             Route("/metrics", show_metrics, methods=["GET"]),
+            Route("/openapi.json", show_document, methods=["GET"]),
         ],
         middleware=[
             Middleware(RequestContextMiddleware),

@@ -13,7 +13,7 @@ _TOP_K = b"x-sluice-top-k"
 _COLLECTION = b"x-sluice-collection"
 _MIN_SCORE = b"x-sluice-min-score"
 _LARGEST_TOP_K = 100
-_DECIMAL = re.compile(rb"-?[0-9]{1,4}(\.[0-9]{0,20})?|-?\.[0-9]{1,20}")
+_DECIMAL = re.compile(rb"-?([0-9]{1,4}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][-+]?[0-9]{1,3})?")
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,10 @@
 
 import re
 
-from msgspec import Struct
+import msgspec
+from msgspec import Struct, json
 
 from gateway.openai.chunks import ChatChunk
-
-import msgspec
-from msgspec import json
 
 DONE = b"[DONE]"
 

@@ -29,7 +29,9 @@ def _shared_upstream() -> Iterator[ScriptedUpstream]:
 
 
 @pytest.fixture(scope="session")
-def gateway(_shared_upstream: ScriptedUpstream) -> Iterator[RunningGateway]:
+def gateway(
+    _shared_upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningGateway]:
     """A gateway with a backend of each kind, all of them the scripted upstream.
 
     It has neither a broker nor a database.
@@ -45,6 +47,7 @@ def gateway(_shared_upstream: ScriptedUpstream) -> Iterator[RunningGateway]:
         for recorder in RECORDERS
     )
     settings = Settings(
+        data_dir=tmp_path_factory.mktemp("gateway"),
         backends=backends,
         nats={"url": UNREACHABLE_NATS},
         postgres={"url": UNREACHABLE_DATABASE},

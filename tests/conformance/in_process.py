@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -85,9 +86,10 @@ class InProcessGateway:
 
 
 @contextmanager
-def in_process_gateway() -> Iterator[InProcessGateway]:
+def in_process_gateway(data_dir: Path) -> Iterator[InProcessGateway]:
     """Start the application; every backend request is answered with `delivery`."""
     settings = Settings(
+        data_dir=data_dir,
         backends=(
             BackendSettings(
                 name="played", kind="openai", url="http://127.0.0.1:1", models=(MODEL,)

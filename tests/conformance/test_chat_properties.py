@@ -25,8 +25,8 @@ from tests.support.recorded_answers import RECORDERS, Turn
 
 
 @pytest.fixture(scope="module")
-def gateway() -> Iterator[InProcessGateway]:
-    with in_process_gateway() as gateway:
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessGateway]:
+    with in_process_gateway(tmp_path_factory.mktemp("gateway")) as gateway:
         yield gateway
 
 

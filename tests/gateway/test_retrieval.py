@@ -164,7 +164,7 @@ async def test_top_k_and_collection(
         ("X-Sluice-Min-Score", "1.01"),
         ("X-Sluice-Min-Score", "-2"),
         ("X-Sluice-Min-Score", "nan"),
-        ("X-Sluice-Min-Score", "1e-1"),
+        ("X-Sluice-Min-Score", "1e1"),
         ("X-Sluice-Min-Score", ""),
     ],
 )
