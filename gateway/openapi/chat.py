@@ -5,11 +5,17 @@ https://platform.openai.com/docs/api-reference/chat
 
 from typing import Any
 
+from msgspec import Struct
+
 from gateway.errors import SearchFailed
+from gateway.openai.requests import RetrievalControls
 from gateway.openapi.errors import OF_A_MODEL
 from gateway.openapi.headers import CORRELATION_ID, OF_A_CHAT, RETRIEVAL_CONTROLS
 from gateway.openapi.operations import EVENT_STREAM, JSON, Answer, Operation, reference
 from gateway.openapi.schemas import nullable
+
+STRUCTS: tuple[type[Struct], ...] = (RetrievalControls,)
+"""Our own types that are referred to by their names."""
 
 _MESSAGE: dict[str, Any] = {
     "type": "object",

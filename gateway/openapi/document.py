@@ -11,7 +11,7 @@ from starlette.responses import Response
 from gateway.openapi import chat, embeddings, models, platform
 from gateway.openapi.errors import OPENAI_ERROR
 from gateway.openapi.operations import Operation
-from gateway.openapi.schemas import schemas_of_structs
+from gateway.openapi.schemas import schemas_of
 
 _GROUPS = (chat, embeddings, models, platform)
 
@@ -27,7 +27,8 @@ def openapi_document() -> bytes:
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations():
         paths.setdefault(operation.path, {})[operation.method] = operation.render()
-    schemas = {"OpenAIError": OPENAI_ERROR, **schemas_of_structs()}
+    structs = [struct for group in _GROUPS for struct in group.STRUCTS]
+    schemas = {"OpenAIError": OPENAI_ERROR, **schemas_of(structs)}
     for group in _GROUPS:
         schemas.update(group.SCHEMAS)
     document = {

@@ -5,6 +5,8 @@ https://platform.openai.com/docs/api-reference/embeddings
 
 from typing import Any
 
+from msgspec import Struct
+
 from gateway.errors import EncoderBusy, EncoderDown
 from gateway.openapi.errors import OF_A_MODEL
 from gateway.openapi.headers import CORRELATION_ID, OF_A_CALL
@@ -12,6 +14,8 @@ from gateway.openapi.operations import JSON, Answer, Operation, reference
 from gateway.openapi.schemas import nullable
 
 _TOKENS = {"type": "array", "items": {"type": "integer"}}
+
+STRUCTS: tuple[type[Struct], ...] = ()
 
 SCHEMAS: dict[str, Any] = {
     "EmbeddingsRequest": {

@@ -5,11 +5,15 @@ https://platform.openai.com/docs/api-reference/models
 
 from typing import Any
 
+from msgspec import Struct
+
 from gateway.access.errors import LimitReached
 from gateway.errors import ModelNotFound
 from gateway.openapi.errors import EVERYWHERE
 from gateway.openapi.headers import CORRELATION_ID, OF_EVERY_ANSWER
 from gateway.openapi.operations import JSON, Answer, Operation, Parameter, reference
+
+STRUCTS: tuple[type[Struct], ...] = ()
 
 SCHEMAS: dict[str, Any] = {
     "Model": {

@@ -2,9 +2,13 @@
 
 from typing import Any
 
+from msgspec import Struct
+
 from gateway.openapi.errors import EVERYWHERE
 from gateway.openapi.headers import OF_EVERY_ANSWER
 from gateway.openapi.operations import JSON, Answer, Operation, Parameter, reference
+
+STRUCTS: tuple[type[Struct], ...] = ()
 
 SCHEMAS: dict[str, Any] = {
     "Health": {

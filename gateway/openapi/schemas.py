@@ -1,18 +1,14 @@
 """JSON Schemas of our own Structs."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from gateway.openai.requests import RetrievalControls
 
-STRUCTS: tuple[type[msgspec.Struct], ...] = (RetrievalControls,)
-"""Those that the document refers to by their name."""
-
-
-def schemas_of_structs() -> dict[str, Any]:
+def schemas_of(structs: Iterable[type[msgspec.Struct]]) -> dict[str, Any]:
     """Return the schema of each Struct, and of those that it uses, by name."""
-    _, schemas = msgspec.json.schema_components(STRUCTS, ref_template="#/components/schemas/{name}")
+    _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     return schemas
 
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from openai import AsyncOpenAI
 
-from gateway.openai.sse import SseSplitter
 from tests.conformance.deliveries import PlayedStream, any_streams, profile, turns, whole_streams
 from tests.conformance.in_process import (
     MODEL,
@@ -20,6 +19,7 @@ from tests.conformance.in_process import (
     in_process_gateway,
 )
 from tests.conformance.replay import FAILURE
+from tests.conformance.sse_events import read_events
 from tests.conformance.turns import calls_of
 from tests.support.recorded_answers import RECORDERS, Turn
 
@@ -122,7 +122,7 @@ def test_stream_ends_as_it_must(gateway: InProcessGateway, stream: PlayedStream)
     else:
         assert stream.ending != "whole"
         assert b"[DONE]" not in gateway.sent
-        assert last_error(gateway.sent)["message"]
+        assert read_events(gateway.sent)[-1].data["error"]["message"]
         if stream.ending == "error":
             assert FAILURE in seen.error.message
 
@@ -154,12 +154,3 @@ async def _post(gateway: InProcessGateway) -> Any:
         response = await client.post("http://gateway/v1/chat/completions", json=body)
         assert response.status_code == 200
         return response.json()
-
-
-def last_error(stream: bytes) -> dict[str, Any]:
-    """Return the error object of a stream's last event."""
-    splitter = SseSplitter()
-    data = [event.data for event in splitter.feed(stream) if event.data is not None]
-    assert not splitter.flush()
-    error: dict[str, Any] = json.loads(data[-1])["error"]
-    return error
