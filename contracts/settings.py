@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -24,6 +32,9 @@ DEFAULT_CONFIG_FILE = "sluice.toml"
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
+
+Api = Literal["chat", "messages", "responses", "embeddings"]
+"""OpenAI's chat completions, Anthropic's messages, OpenAI's responses and embeddings."""
 
 _SECRET_KEYS = {"api_key", "url", "postgres_url"}
 """Never repeated in a complaint: a URL may hold a password."""
@@ -59,6 +70,33 @@ class BackendSettings(_Section):
         default=(),
         description="Model names served here, `*` as a wildcard; empty: ask the server.",
     )
+    aliases: dict[str, str] = Field(
+        default={},
+        description="Further names for models, each with the server's own name for it. A `*` in"
+        " the name is a wildcard, and one in the server's name is what the wildcard stood for.",
+    )
+    apis: tuple[Api, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="What the server speaks itself. Default: chat and embeddings, and what it is"
+        " found to speak when it is asked.",
+    )
+    priority: int = Field(
+        default=0,
+        description="Of several backends for a model, those with a lower number come first.",
+    )
+    weight: float = Field(
+        default=1.0, gt=0, le=1000, description="Share of the requests among equal priorities."
+    )
+    max_concurrency: int | None = Field(
+        default=None, ge=1, description="Requests it works on at once; default: without limit."
+    )
+    max_queued: int = Field(
+        default=100, ge=0, le=100_000, description="Requests that wait for one of those to end."
+    )
+    queue_timeout_seconds: Seconds = Field(
+        default=30.0, description="A request that has waited this long is refused."
+    )
     api_key: SecretStr | None = Field(default=None, description="Sent as a bearer token.")
     context_length: int = Field(default=8192, ge=256, description="Tokens.")
     connect_timeout_seconds: Seconds = 5.0
@@ -73,9 +111,41 @@ class BackendSettings(_Section):
         host = os.environ.get("COMPUTE_HOST", "127.0.0.1")
         return f"http://{host}:{_DEFAULT_BACKEND_PORTS[self.kind]}"
 
+    @field_validator("models")
+    @classmethod
+    def _check_models(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(models):
+            raise ValueError("a model's name is empty")
+        return models
+
+    @field_validator("aliases")
+    @classmethod
+    def _check_aliases(cls, aliases: dict[str, str]) -> dict[str, str]:
+        for alias, model in aliases.items():
+            if not alias or not model:
+                raise ValueError(f"{alias!r} = {model!r}: a name is empty")
+            if alias == model:
+                raise ValueError(f"{alias!r} is an alias of itself; list it in models")
+            if "*" in model and (model.count("*") > 1 or alias.count("*") != 1):
+                raise ValueError(
+                    f"{alias!r} = {model!r}: a wildcard in the server's name needs exactly one in"
+                    " the alias"
+                )
+        return aliases
+
     def model_post_init(self, _context: Any) -> None:
         if self.kind == "openai" and not self.url:
             raise ValueError(f"backend {self.name!r} of kind 'openai' needs a url")
+        for alias in self.aliases:
+            if alias in self.models:
+                raise ValueError(f"backend {self.name!r} has {alias!r} in models and in aliases")
+        if self.max_concurrency is None:
+            for setting in ("max_queued", "queue_timeout_seconds"):
+                if setting in self.model_fields_set:
+                    raise ValueError(
+                        f"backend {self.name!r} has {setting} without max_concurrency: without a"
+                        " limit nothing waits"
+                    )
 
 
 class GatewaySettings(_Section):
@@ -116,6 +186,33 @@ class SpoolSettings(_Section):
         description="A killed gateway loses nothing either way; a machine that loses power does.",
     )
     fsync_seconds: Seconds = Field(default=1.0, description="Where fsync is `interval`.")
+
+
+class RoutingSettings(_Section):
+    """The choice among the backends that serve a model, and what follows on a failure."""
+
+    choice: Literal["least_busy", "weighted"] = Field(
+        default="least_busy",
+        description="Least busy: fewest requests in flight for its weight. Weighted: by turns.",
+    )
+    attempts: int = Field(
+        default=3, ge=1, le=10, description="Tries of one request, on one backend or several."
+    )
+    retry_seconds: Seconds = Field(
+        default=10.0, description="No further try begins later than this after the first."
+    )
+    backoff_seconds: Seconds = Field(
+        default=0.1, description="Before the second try of the same backend; then doubled."
+    )
+    breaker_failures: int = Field(
+        default=5, ge=1, description="Failures in a row that take a backend out of use."
+    )
+    breaker_seconds: Seconds = Field(
+        default=10.0, description="Time until a backend out of use gets one request as a trial."
+    )
+    health_interval_seconds: Seconds = Field(
+        default=10.0, description="Between two looks at whether a backend is up."
+    )
 
 
 class RetrievalSettings(_Section):
@@ -247,6 +344,7 @@ class Settings(BaseSettings):
     gateway: GatewaySettings = GatewaySettings()
     spool: SpoolSettings = SpoolSettings()
     backends: tuple[BackendSettings, ...] = ()
+    routing: RoutingSettings = RoutingSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     encoder: EncoderSettings = EncoderSettings()
     nats: NatsSettings = NatsSettings()
@@ -254,6 +352,15 @@ class Settings(BaseSettings):
     dagster: DagsterSettings = DagsterSettings()
     pipeline: PipelineSettings = PipelineSettings()
     lake: LakeSettings = LakeSettings()
+
+    @field_validator("backends")
+    @classmethod
+    def _check_backends(cls, backends: tuple[BackendSettings, ...]) -> tuple[BackendSettings, ...]:
+        names = [backend.name for backend in backends]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{names.count(name)} backends have the name {name!r}")
+        return backends
 
     @classmethod
     def settings_customise_sources(
@@ -369,9 +476,15 @@ def _explain(error: ValidationError) -> str:
         if problem["type"] == "extra_forbidden":
             lines.append(f"{key}: unknown setting; {_known_keys(problem['loc'])}")
         else:
-            value = "…" if _SECRET_KEYS.intersection(problem["loc"]) else repr(problem["input"])
-            lines.append(f"{key} = {value}: {problem['msg']}")
+            lines.append(f"{key}{_show_value(problem['loc'], problem['input'])}: {problem['msg']}")
     return "wrong settings:\n  " + "\n  ".join(lines)
+
+
+def _show_value(location: tuple[int | str, ...], value: object) -> str:
+    if _SECRET_KEYS.intersection(location):
+        return " = …"
+    # A whole table may hold a secret somewhere, and the complaint names what is wrong in it.
+    return "" if isinstance(value, (dict, list, tuple)) else f" = {value!r}"
 
 
 def _known_keys(location: tuple[int | str, ...]) -> str:

@@ -16,6 +16,7 @@ from starlette.routing import Route
 from contracts.settings import Settings
 from gateway.access.opening import open_access
 from gateway.access.rate_limits import LocalLevels
+from gateway.backends.metrics import BackendCollector
 from gateway.backends.router import BackendRouter
 from gateway.backends.session import BackendSession
 from gateway.chat.service import ChatService
@@ -75,7 +76,8 @@ def create_app(settings: Settings) -> Starlette:
     )
     metrics.watch_publisher(publisher)
     session = BackendSession()
-    router = BackendRouter(settings.backends, session)
+    router = BackendRouter(settings.backends, session, settings.routing)
+    metrics.registry.register(BackendCollector(router))
     engine = create_async_engine(
         settings.sqlalchemy_url,
         pool_pre_ping=True,

@@ -76,8 +76,23 @@ class ModelNotFound(GatewayError):
 class BackendError(GatewayError):
     """A backend could not be used; `backend` names it and `reason` is a metric's label."""
 
-    def __init__(self, message: str, *, status: int, backend: str, reason: str) -> None:
-        super().__init__(message, status=status, error_type=API_ERROR, code=f"backend_{reason}")
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        backend: str,
+        reason: str,
+        error_type: str = API_ERROR,
+        headers: Sequence[Header] = (),
+    ) -> None:
+        super().__init__(
+            message,
+            status=status,
+            error_type=error_type,
+            code=f"backend_{reason}",
+            headers=headers,
+        )
         self.backend = backend
         self.reason = reason
 
@@ -86,6 +101,46 @@ class BackendError(GatewayError):
         """Return the error that says `what` the backend did."""
         return cls(
             f"The backend {backend!r} {what}.", status=status, backend=backend, reason=reason
+        )
+
+
+class BackendBusy(BackendError):
+    """429: as many requests wait for the model's backends as may."""
+
+    def __init__(self, backend: str, retry_after_seconds: float) -> None:
+        super().__init__(
+            f"The backend {backend!r} has as much to do as it takes; try again later.",
+            status=429,
+            backend=backend,
+            reason="queue_full",
+            error_type=RATE_LIMIT,
+            headers=_retry_after(retry_after_seconds),
+        )
+
+
+class BackendQueueTimeout(BackendError):
+    """503: the request has waited for its backend for as long as it may."""
+
+    def __init__(self, backend: str, waited_seconds: float, retry_after_seconds: float) -> None:
+        super().__init__(
+            f"The backend {backend!r} had no place for the request within {waited_seconds:g} s.",
+            status=503,
+            backend=backend,
+            reason="queue_timeout",
+            headers=_retry_after(retry_after_seconds),
+        )
+
+
+class BackendOutOfUse(BackendError):
+    """503: the model's backends have failed again and again, and are given a pause."""
+
+    def __init__(self, backend: str, retry_after_seconds: float) -> None:
+        super().__init__(
+            f"The backend {backend!r} has failed repeatedly and is out of use for the moment.",
+            status=503,
+            backend=backend,
+            reason="out_of_use",
+            headers=_retry_after(retry_after_seconds),
         )
 
 
@@ -122,7 +177,7 @@ class EncoderBusy(GatewayError):
             status=429,
             error_type=RATE_LIMIT,
             code="encoder_overloaded",
-            headers=[(b"retry-after", str(max(1, math.ceil(retry_after_seconds))).encode())],
+            headers=_retry_after(retry_after_seconds),
         )
 
 
@@ -148,6 +203,10 @@ class InternalError(GatewayError):
             error_type=SERVER_ERROR,
             code="internal_error",
         )
+
+
+def _retry_after(seconds: float) -> list[Header]:
+    return [(b"retry-after", str(max(1, math.ceil(seconds))).encode())]
 
 
 def openai_error_body(error: GatewayError) -> bytes:

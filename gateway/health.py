@@ -93,7 +93,15 @@ class HealthEndpoint:
 
     async def _check_backend(self, backend: HttpBackend) -> dict[str, object]:
         state = await _measure(backend.check_health(_CHECK_SECONDS))
-        return {"name": backend.name, "kind": backend.kind, **state}
+        return {
+            "name": backend.name,
+            "kind": backend.kind,
+            **state,
+            "circuit_breaker": backend.breaker.state,
+            "apis": sorted(backend.apis),
+            "in_flight": backend.slots.in_flight,
+            "queued": len(backend.slots.waiting),
+        }
 
 
 async def _measure(check: Awaitable[object]) -> dict[str, object]:

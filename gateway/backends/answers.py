@@ -33,5 +33,8 @@ class BackendAnswer(Protocol):
         ...
 
     def close(self) -> None:
-        """Cut the connection if the body was not read to its end: the server stops its work."""
+        """Cut the connection if the body was not read to its end: the server stops its work.
+
+        Whoever has the answer must close it: its place at the backend becomes free by that.
+        """
         ...

@@ -1,24 +1,32 @@
 """A model server that speaks OpenAI's protocol over HTTP."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from time import monotonic
 from typing import TypeVar
 
 import aiohttp
 import msgspec
-from aiohttp import ClientResponse, ClientTimeout
+from aiohttp import ClientTimeout
 from yarl import URL
 
 from contracts.headers import CORRELATION_ID, REQUEST_ID, TRACEPARENT
-from contracts.settings import BackendSettings
-from gateway.backends.requests import Api, BackendRequest
+from contracts.settings import Api, BackendSettings, RoutingSettings
+from gateway.backends.breaker import CircuitBreaker
+from gateway.backends.http_answer import HttpAnswer
+from gateway.backends.requests import BackendRequest
 from gateway.backends.session import BackendSession
-from gateway.errors import BackendError, Header
+from gateway.backends.slots import Slots
+from gateway.errors import BackendError
 from gateway.request_context import RequestContext
 
-_PASSED_BACK = frozenset({"x-request-id", "retry-after"})
-_PASSED_BACK_PREFIXES = ("openai-", "x-ratelimit-")
-_DRAIN_SECONDS = 0.25
+_PASSED_ON_PREFIXES = (b"anthropic-", b"openai-")
+_SECRET_WORDS = (b"key", b"token", b"secret", b"auth")
+_ALWAYS_SPOKEN: frozenset[Api] = frozenset({"chat", "embeddings"})
+_LONGEST_REST_SECONDS = 60.0
 _HEALTH_PATHS = {"vllm": "/health", "llamacpp": "/health"}
 _MODEL_LIST_SECONDS = 5.0
 
@@ -37,13 +45,58 @@ class _ModelList(msgspec.Struct):
 _model_list_decoder = msgspec.json.Decoder(_ModelList)
 
 
-class HttpBackend:
-    """One model server of the settings."""
+class Standing(IntEnum):
+    """Whether a request should go to a backend."""
 
-    def __init__(self, settings: BackendSettings, session: BackendSession) -> None:
+    READY = 0
+    DOUBTFUL = 1
+    """It is said to be down, or asked for a pause: better than none."""
+    OUT = 2
+    """Its circuit breaker is open."""
+
+
+@dataclass
+class BackendCounters:
+    """What has happened at one backend, under its name, since the start."""
+
+    refused: Counter[str] = field(default_factory=Counter)
+    """Requests that the gateway did not send, by reason."""
+    retries: int = 0
+    """Further tries of a request at the same backend."""
+    failovers: int = 0
+    """Requests that another backend got after this one had failed them."""
+
+
+class HttpBackend:
+    """One model server of the settings: how it is asked, and what is known of its state."""
+
+    def __init__(
+        self,
+        settings: BackendSettings,
+        session: BackendSession,
+        routing: RoutingSettings,
+        *,
+        slots: Slots | None = None,
+        counters: BackendCounters | None = None,
+    ) -> None:
+        """
+        Args:
+            slots: those of a backend that this one replaces at the same address.
+            counters: those of an earlier backend of the same name.
+        """
         self.name = settings.name
         self.kind = settings.kind
         self.settings = settings
+        self.slots = slots or Slots(settings.max_concurrency, settings.max_queued)
+        self.breaker = CircuitBreaker(settings.name, routing)
+        self.counters = counters or BackendCounters()
+        self.is_up = True
+        """False once its health checks fail."""
+        self.has_answered = False
+        """Whether a health check has found it up; until then, what it speaks is not known."""
+        self.apis: frozenset[Api] = frozenset(settings.apis or _ALWAYS_SPOKEN)
+        """What it speaks itself."""
+        self._rests_until: float | None = None
         self._session = session
         self._urls: dict[str, URL] = {}
         self._models_url = URL(f"{settings.base_url}/v1/models")
@@ -56,16 +109,56 @@ class HttpBackend:
 
     def speaks(self, api: Api) -> bool:
         """Return whether a client's own bytes of this API may pass through."""
-        return api in ("chat", "embeddings")
+        return api in self.apis
 
-    async def open(self, request: BackendRequest, context: RequestContext) -> "HttpAnswer":
-        """Send a request and return the answer once its headers are there.
+    def found_apis(self, found: frozenset[Api]) -> bool:
+        """Take note of what the server was found to speak; return whether that is new."""
+        was, self.apis = self.apis, _ALWAYS_SPOKEN | found
+        return self.apis != was
 
-        The client's own headers stay behind, its credentials above all: the backend gets this
-        gateway's, the correlation ID and the trace parent.
+    def serves(self, api: Api) -> bool:
+        """Return whether a client of this API can be answered, translated where need be."""
+        return api in self.apis or (api != "embeddings" and "chat" in self.apis)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether nothing speaks against a request."""
+        return self.is_up and self.breaker.is_closed and self._rests_until is None
+
+    def standing(self, now: float) -> Standing:
+        """Return whether a request should go there; `now` in monotonic seconds."""
+        if not self.breaker.admits(now):
+            return Standing.OUT
+        if self._rests_until is not None:
+            if now < self._rests_until:
+                return Standing.DOUBTFUL
+            self._rests_until = None
+        return Standing.READY if self.is_up else Standing.DOUBTFUL
+
+    def fail(self) -> None:
+        """Note that it could not be reached, broke off or fell silent."""
+        self.breaker.fail(monotonic())
+
+    def end(self, is_whole: bool) -> None:
+        """Give back the place of a request; `is_whole` if its answer came to its end."""
+        self.slots.release()
+        if is_whole:
+            self.breaker.succeed()
+
+    def rest(self, seconds: float) -> None:
+        """Prefer others for a while: the server asked for a pause."""
+        self._rests_until = monotonic() + min(seconds, _LONGEST_REST_SECONDS)
+
+    async def open(self, request: BackendRequest, context: RequestContext) -> HttpAnswer:
+        """Send a request and return the answer once its body has begun.
+
+        The client's own headers stay behind, its credentials above all, but those that steer
+        the API (`anthropic-…`, `openai-…`). The backend gets this gateway's key, the correlation
+        ID and the trace parent.
 
         Raises:
-            BackendError: the server cannot be reached (502) or sends no headers in time (504).
+            BackendError: the server cannot be reached (502), ends its answer before it began
+                (502) or does not begin it in time (504).
         """
         url = self._urls.get(request.path)
         if url is None:
@@ -76,6 +169,9 @@ class HttpBackend:
             headers[TRACEPARENT] = context.traceparent
         if (request_id := context.headers.get(b"x-request-id")) is not None:
             headers[REQUEST_ID] = request_id.decode("latin-1")
+        for name, value in context.headers.items():
+            if name.startswith(_PASSED_ON_PREFIXES) and not _may_be_secret(name):
+                headers[name.decode("latin-1")] = value.decode("latin-1")
         headers.update(request.headers)
         loop = asyncio.get_running_loop()
         first_byte_due = loop.time() + self.settings.first_byte_timeout_seconds
@@ -89,7 +185,19 @@ class HttpBackend:
             ),
             deadline=first_byte_due,
         )
-        return HttpAnswer(self, request.path, response, first_byte_due)
+        answer = HttpAnswer(
+            self.name,
+            request.path,
+            response,
+            first_byte_due=first_byte_due,
+            idle_timeout_seconds=self.settings.idle_timeout_seconds,
+        )
+        try:
+            await answer.wait_for_first_byte()
+        except BaseException:
+            answer.close()
+            raise
+        return answer
 
     async def list_models(self) -> dict[str, int]:
         """Ask the server which models it serves: model ID → moment of creation, Unix seconds.
@@ -97,7 +205,8 @@ class HttpBackend:
         Raises:
             BackendError: it cannot be reached, refuses, or answers with something else.
         """
-        body = await self._get(self._models_url, _MODEL_LIST_SECONDS)
+        status, body = await self._ask("GET", self._models_url, _MODEL_LIST_SECONDS)
+        self._require_ok(self._models_url, status)
         try:
             models = _model_list_decoder.decode(body)
         except msgspec.DecodeError as error:
@@ -110,23 +219,51 @@ class HttpBackend:
         Raises:
             BackendError: it does not, or not in time.
         """
-        await self._get(self._health_url, timeout_seconds)
+        status, _ = await self._ask("GET", self._health_url, timeout_seconds)
+        self._require_ok(self._health_url, status)
 
-    async def _get(self, url: URL, timeout_seconds: float) -> bytes:
+    async def check_presence(self, timeout_seconds: float) -> None:
+        """Return if the server answers its health path at all, be it that it knows no such path.
+
+        Raises:
+            BackendError: it does not, not in time, or with a failure of its own (5xx), as
+                llama.cpp does while it loads its model.
+        """
+        status, _ = await self._ask("GET", self._health_url, timeout_seconds)
+        if status >= 500:
+            self._require_ok(self._health_url, status)
+
+    async def post_empty(self, path: str, timeout_seconds: float) -> tuple[int, bytes]:
+        """Post an empty JSON object; return the answer's status and body. Raises BackendError."""
+        url = URL(f"{self.settings.base_url}{path}")
+        return await self._ask("POST", url, timeout_seconds, body=b"{}")
+
+    async def _ask(
+        self, method: str, url: URL, timeout_seconds: float, *, body: bytes | None = None
+    ) -> tuple[int, bytes]:
         deadline = asyncio.get_running_loop().time() + timeout_seconds
+        headers = dict(self._credentials)
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         response = await self._guard(
-            self._session.client.get(
-                url, headers=self._credentials, timeout=self._timeout, allow_redirects=False
+            self._session.client.request(
+                method,
+                url,
+                data=body,
+                headers=headers,
+                timeout=self._timeout,
+                allow_redirects=False,
             ),
             deadline=deadline,
         )
         try:
-            body = await self._guard(response.read(), deadline=deadline)
+            return response.status, await self._guard(response.read(), deadline=deadline)
         finally:
             response.release()
-        if response.status != 200:
-            raise self.error(f"answered {url.path} with status {response.status}", "invalid")
-        return body
+
+    def _require_ok(self, url: URL, status: int) -> None:
+        if status != 200:
+            raise self.error(f"answered {url.path} with status {status}", "invalid")
 
     async def _guard(self, operation: Awaitable[T], *, deadline: float) -> T:
         """Await `operation` until `deadline` (event loop time) and name what went wrong."""
@@ -152,63 +289,5 @@ class HttpBackend:
         return BackendError.of(self.name, what, reason, status=status)
 
 
-class HttpAnswer:
-    """A model server's answer; see `BackendAnswer`."""
-
-    def __init__(
-        self, backend: HttpBackend, path: str, response: ClientResponse, first_byte_due: float
-    ) -> None:
-        self.backend = backend.name
-        self.path = path
-        self._backend = backend
-        self._response = response
-        self._first_byte_due: float | None = first_byte_due
-        self.status = response.status
-        self.content_type = response.headers.get("Content-Type", "application/octet-stream")
-        self.headers: list[Header] = [
-            (name.encode("latin-1"), value.encode("latin-1", "replace"))
-            for raw_name, value in response.headers.items()
-            if (name := raw_name.lower()) in _PASSED_BACK or name.startswith(_PASSED_BACK_PREFIXES)
-        ]
-
-    @property
-    def is_event_stream(self) -> bool:
-        return self.content_type.lower().startswith("text/event-stream")
-
-    async def read_all(self) -> bytes:
-        parts = []
-        while part := await self.read_some():
-            parts.append(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    async def read_some(self) -> bytes:
-        content = self._response.content
-        deadline, self._first_byte_due = self._first_byte_due, None
-        try:
-            # What is in the buffer needs no timer.
-            data = content.read_nowait()
-            if data or content.at_eof():
-                return data
-            if deadline is None:
-                idle_timeout = self._backend.settings.idle_timeout_seconds
-                deadline = asyncio.get_running_loop().time() + idle_timeout
-            async with asyncio.timeout_at(deadline):
-                return await content.readany()
-        except TimeoutError as error:
-            raise self._backend.error("fell silent", "timeout", status=504) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise self._backend.error("broke off its answer", "broken") from error
-
-    async def drain(self) -> None:
-        content = self._response.content
-        if content.at_eof():
-            return
-        try:
-            async with asyncio.timeout(_DRAIN_SECONDS):
-                while not content.at_eof():
-                    await content.readany()
-        except (aiohttp.ClientError, OSError, TimeoutError):
-            self._response.close()
-
-    def close(self) -> None:
-        self._response.close()
+def _may_be_secret(name: bytes) -> bool:
+    return any(word in name for word in _SECRET_WORDS)

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
-Api = Literal["chat", "messages", "responses", "embeddings"]
-"""OpenAI's chat completions, Anthropic's messages, OpenAI's responses and embeddings."""
+from contracts.settings import Api
+
+__all__ = ["API_PATHS", "Api", "BackendRequest"]
 
 API_PATHS: dict[Api, str] = {
     "chat": "/v1/chat/completions",
@@ -24,4 +24,5 @@ class BackendRequest:
     body: bytes
     """JSON."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Over those that the backend sets and passes on by itself; never a client's credential."""
+    """Over those that the backend sets and passes on by itself, names in lower case; never a
+    client's credential."""

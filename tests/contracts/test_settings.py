@@ -18,6 +18,10 @@ def _write(content: str) -> None:
     Path("sluice.toml").write_text(content)
 
 
+def _backend(fields: str) -> str:
+    return f'[[backends]]\nname = "a"\nkind = "vllm"\napi_key = "sk-very-secret"\n{fields}'
+
+
 def test_defaults_are_the_documented_ports_on_loopback() -> None:
     settings = load_settings()
 
@@ -74,6 +78,33 @@ def test_a_backends_url_is_taken_with_or_without_its_version(url: str) -> None:
         ('[[backends]]\nname = "a"\nkind = "openai"', ["needs a url"]),
         ('[[backends]]\nname = "a"\nkind = "vllm"\nuri = "x"', ["backends.0.uri", "url"]),
         ("[gateway\nport = 1", ["no valid TOML"]),
+        (
+            '[routing]\nchoice = "random"',
+            ["routing.choice = 'random'", "'least_busy' or 'weighted'"],
+        ),
+        ("[routing]\nattempts = 0", ["routing.attempts = 0", "greater than or equal to 1"]),
+        (_backend("weight = 0"), ["backends.0.weight = 0", "greater than 0"]),
+        (
+            _backend('apis = ["chat", "completions"]'),
+            ["backends.0.apis.1 = 'completions'", "'messages'"],
+        ),
+        (_backend("apis = []"), ["backends.0.apis", "at least 1"]),
+        (_backend('models = [""]'), ["backends.0.models", "empty"]),
+        (_backend("max_concurrency = 0"), ["backends.0.max_concurrency = 0"]),
+        (_backend("max_queued = 5"), ["backends.0", "max_queued without max_concurrency"]),
+        (
+            _backend("queue_timeout_seconds = 5"),
+            ["backends.0", "queue_timeout_seconds without max_concurrency"],
+        ),
+        (_backend('aliases = {a = ""}'), ["backends.0.aliases", "'a' = ''", "empty"]),
+        (_backend('aliases = {a = "a"}'), ["backends.0.aliases", "alias of itself"]),
+        (_backend('aliases = {a = "b*"}'), ["backends.0.aliases", "needs exactly one"]),
+        (_backend('aliases = {"a*b*" = "*"}'), ["backends.0.aliases", "needs exactly one"]),
+        (
+            _backend('models = ["a"]\naliases = {a = "b"}'),
+            ["backends.0", "'a' in models and in aliases"],
+        ),
+        (_backend("") + "\n" + _backend(""), ["backends: ", "2 backends have the name 'a'"]),
     ],
 )
 def test_a_wrong_setting_names_key_value_and_what_is_allowed(
@@ -85,6 +116,7 @@ def test_a_wrong_setting_names_key_value_and_what_is_allowed(
         load_settings()
     for complaint in complaints:
         assert complaint in str(raised.value)
+    assert "sk-very-secret" not in str(raised.value)
 
 
 def test_a_secret_is_not_repeated_in_a_complaint() -> None:

@@ -181,13 +181,15 @@ async def test_console_lines(
 ) -> None:
     port = free_port()
     settings = {"SLUICE_GATEWAY_PORT": str(port), "SLUICE_GATEWAY_LOG_FORMAT": "console"}
-    with gateway_process(tmp_path, **settings) as (_process, log):
+    with gateway_process(tmp_path, **settings) as (process, log):
         url = f"http://127.0.0.1:{port}"
         await wait_until_alive(client, url)
         async with client.get(f"{url}/v1/models", headers={"X-Request-ID": "a b"}) as response:
             assert response.status == 200
         async with client.get(f"{url}/a%0Ab%1B[31m") as response:
             assert response.status == 404
+        process.terminate()
+        process.wait(30)
     # The line follows its answer: all are there once the gateway has stopped.
     text = log.read_text()
     assert "path=/a\\nb\\x1b[31m" in text

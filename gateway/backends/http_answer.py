@@ -1,0 +1,113 @@
+"""A model server's answer as it comes in."""
+
+import asyncio
+from collections.abc import Callable
+
+import aiohttp
+from aiohttp import ClientResponse
+
+from gateway.backends.retry_after import read_retry_after
+from gateway.errors import BackendError, Header
+
+_PASSED_BACK = frozenset({"x-request-id", "request-id", "retry-after", "retry-after-ms"})
+_PASSED_BACK_PREFIXES = ("openai-", "anthropic-", "x-ratelimit-")
+_DRAIN_SECONDS = 0.25
+
+
+class HttpAnswer:
+    """See `BackendAnswer`."""
+
+    def __init__(
+        self,
+        backend: str,
+        path: str,
+        response: ClientResponse,
+        *,
+        first_byte_due: float,
+        idle_timeout_seconds: float,
+    ) -> None:
+        """
+        Args:
+            first_byte_due: event loop time.
+        """
+        self.backend = backend
+        self.path = path
+        self.status = response.status
+        self.content_type = response.headers.get("Content-Type", "application/octet-stream")
+        self.headers: list[Header] = [
+            (name.encode("latin-1"), value.encode("latin-1", "replace"))
+            for raw_name, value in response.headers.items()
+            if (name := raw_name.lower()) in _PASSED_BACK or name.startswith(_PASSED_BACK_PREFIXES)
+        ]
+        self.on_failure: Callable[[], None] | None = None
+        """Called when the answer breaks off or falls silent."""
+        self.on_close: Callable[[bool], None] | None = None
+        """Called once, with whether all of the answer was read."""
+        self._response = response
+        self._first_byte_due: float | None = first_byte_due
+        self._idle_timeout_seconds = idle_timeout_seconds
+        self._first_bytes = b""
+
+    @property
+    def is_event_stream(self) -> bool:
+        return self.content_type.lower().startswith("text/event-stream")
+
+    @property
+    def retry_after_seconds(self) -> float | None:
+        """When the server asks to be asked again."""
+        return read_retry_after(self._response.headers)
+
+    async def wait_for_first_byte(self) -> None:
+        """Return once the body has begun; only a refusal may have none. Raises BackendError."""
+        self._first_bytes = await self.read_some()
+        if not self._first_bytes and 200 <= self.status < 300:
+            raise self._fail("ended its answer before it began", "broken")
+
+    async def read_all(self) -> bytes:
+        parts = []
+        while part := await self.read_some():
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def read_some(self) -> bytes:
+        if data := self._first_bytes:
+            self._first_bytes = b""
+            return data
+        content = self._response.content
+        deadline, self._first_byte_due = self._first_byte_due, None
+        try:
+            # What is in the buffer needs no timer.
+            data = content.read_nowait()
+            if data or content.at_eof():
+                return data
+            if deadline is None:
+                deadline = asyncio.get_running_loop().time() + self._idle_timeout_seconds
+            async with asyncio.timeout_at(deadline):
+                return await content.readany()
+        except TimeoutError as error:
+            raise self._fail("fell silent", "timeout", status=504) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._fail("broke off its answer", "broken") from error
+
+    async def drain(self) -> None:
+        content = self._response.content
+        if content.at_eof():
+            return
+        try:
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                while not content.at_eof():
+                    await content.readany()
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            self._response.close()
+
+    def close(self) -> None:
+        is_whole = self._response.content.at_eof()
+        self._response.close()
+        if self.on_close is not None:
+            on_close, self.on_close = self.on_close, None
+            on_close(is_whole)
+
+    def _fail(self, what: str, reason: str, *, status: int = 502) -> BackendError:
+        if self.on_failure is not None:
+            self.on_failure()
+        return BackendError.of(self.backend, what, reason, status=status)
