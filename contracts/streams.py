@@ -27,6 +27,10 @@ TERMINATED_ADVISORY = "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED"
 _HOUR = 3600.0
 
 
+TERMINATED_CONSUMER = "terminated_messages"
+"""The durable on `ADVISORIES` that tells which messages of `PIPELINE` were terminated."""
+
+
 @dataclass(frozen=True)
 class PipelineConsumer:
     """A durable pull consumer on `PIPELINE`, and the Dagster job that its batches go to."""
@@ -113,6 +117,19 @@ def _stream(
         # The gateway commits many events at once (ADR-50); brokers before 2.12 know no such
         # field, and the gateway then publishes one by one.
         allow_atomic=True,
+    )
+
+
+def terminated_consumer_config(*, ack_wait_seconds: float) -> ConsumerConfig:
+    """Return the configuration of `TERMINATED_CONSUMER`."""
+    return ConsumerConfig(
+        durable_name=TERMINATED_CONSUMER,
+        description="Messages that were terminated",
+        filter_subject=f"{TERMINATED_ADVISORY}.{PIPELINE}.>",
+        deliver_policy=DeliverPolicy.ALL,
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=ack_wait_seconds,
+        max_ack_pending=-1,
     )
 
 

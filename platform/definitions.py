@@ -3,6 +3,7 @@
 from dagster import Definitions
 
 from assets.chat_pair_dataset import chat_pair_dataset
+from assets.dead_letters.asset import dead_letters, dead_letters_job
 from assets.document_chunks import document_chunks, ingest_job
 from assets.event_records.record_assets import derived_assets, record_assets
 from assets.jobs import event_jobs
@@ -15,6 +16,7 @@ from resources.encoder import EncoderResource
 from resources.jetstream import JetStreamResource
 from resources.lake import LakeResource
 from resources.postgres import PostgresResource
+from sensors.dead_letters import dead_letters_watch
 from sensors.declarations import pull_sensors
 
 defs = Definitions(
@@ -23,15 +25,24 @@ defs = Definitions(
         *record_assets,
         *derived_assets,
         chat_pair_dataset,
+        dead_letters,
         document_chunks,
         chunk_reembeddings,
         promoted_embeddings,
         retrieval_evaluation,
         *lake_assets,
     ],
-    jobs=[*event_jobs, ingest_job, reembed_job, promote_job, evaluation_job, lake_job],
+    jobs=[
+        *event_jobs,
+        dead_letters_job,
+        ingest_job,
+        reembed_job,
+        promote_job,
+        evaluation_job,
+        lake_job,
+    ],
     schedules=[hourly_lake_batches],
-    sensors=pull_sensors,
+    sensors=[*pull_sensors, dead_letters_watch],
     resources={
         "jetstream": JetStreamResource(),
         "postgres": PostgresResource(),

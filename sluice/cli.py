@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from contracts.settings import Settings
+from sluice.dead_letters import dead_letters
 from sluice.keys import keys
 from sluice.with_settings import with_settings
 
@@ -19,6 +20,7 @@ def main() -> None:
 
 
 main.add_command(keys)
+main.add_command(dead_letters)
 
 
 @main.command()
@@ -237,6 +239,72 @@ def reembed(settings: Settings, model_dir: Path | None, precision: str | None) -
                         completed=step.done,
                         total=step.total,
                     )
+    except RunFailed as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.option(
+    "--from",
+    "start",
+    required=True,
+    metavar="BOUND",
+    help="A stream sequence, an age such as 90m or 2d, or a moment (ISO 8601, UTC).",
+)
+@click.option("--to", "end", metavar="BOUND", help="Likewise, a sequence included. Default: now.")
+@click.option("--job", "jobs", multiple=True, help="Of these only; repeatable.")
+@click.option("--dry-run", is_flag=True, help="Show what would be launched, and end.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@with_settings
+def replay(
+    settings: Settings, start: str, end: str | None, jobs: tuple[str, ...], dry_run: bool, yes: bool
+) -> None:
+    """Persist events again that the stream still holds. Rows that are there stay as they are."""
+    from datetime import UTC, datetime
+
+    import nats.errors
+
+    from contracts.streams import PIPELINE_CONSUMERS
+    from sluice.dagster_api import RunFailed
+    from sluice.endpoints import find_endpoints
+    from sluice.replay import NoBound, launch_replay, plan_replay, read_bound
+
+    known = [each.job_name for each in PIPELINE_CONSUMERS]
+    for job in jobs:
+        if job not in known:
+            raise click.BadParameter(f"there is no job {job!r}; there are {', '.join(known)}")
+    now = datetime.now(UTC)
+    endpoints = find_endpoints(settings)
+    try:
+        plan = asyncio.run(
+            plan_replay(
+                endpoints.nats,
+                read_bound(start, now),
+                None if end is None else read_bound(end, now),
+                jobs,
+            )
+        )
+    except NoBound as error:
+        raise click.BadParameter(str(error)) from error
+    except (nats.errors.Error, OSError) as error:
+        raise click.ClickException(f"the broker failed: {error!r}") from error
+    if plan.first_published_at and plan.last_published_at:
+        click.echo(
+            f"sequences {plan.first} to {plan.last}, published"
+            f" {plan.first_published_at:%Y-%m-%d %H:%M:%S} to"
+            f" {plan.last_published_at:%Y-%m-%d %H:%M:%S} UTC"
+        )
+    for each in plan.jobs:
+        click.echo(f"{each.events:9} events  {each.consumer.job_name}")
+    if dry_run or not any(each.events for each in plan.jobs):
+        return
+    if not yes:
+        click.confirm("launch these jobs?", abort=True)
+    try:
+        for run_id in launch_replay(
+            endpoints.dagster, plan, batch_limit=settings.pipeline.batch_limit
+        ):
+            click.echo(f"{endpoints.dagster}/runs/{run_id}")
     except RunFailed as error:
         raise click.ClickException(str(error)) from error
 

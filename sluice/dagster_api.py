@@ -1,5 +1,6 @@
 """Dagster's GraphQL API, as far as commands need it."""
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,6 +21,30 @@ mutation Launch($params: ExecutionParams!) {
 }
 """
 
+_FOLLOW = """
+query Follow($run: ID!) {
+  runOrError(runId: $run) { ... on Run { status } }
+  logsForRun(runId: $run) {
+    ... on EventConnection {
+      events {
+        __typename
+        ... on MaterializationEvent {
+          metadataEntries {
+            label
+            ... on IntMetadataEntry { intValue }
+            ... on TextMetadataEntry { text }
+          }
+        }
+        ... on ExecutionStepFailureEvent { error { message } }
+        ... on RunFailureEvent { error { message } }
+      }
+    }
+  }
+}
+"""
+
+FINISHED = ("SUCCESS", "FAILURE", "CANCELED")
+_POLL_SECONDS = 1.0
 _FAILURE_PREFIX = "dagster._core.definitions.events.Failure: "
 
 
@@ -43,7 +68,12 @@ def ask(dagster_url: str, query: str, variables: Mapping[str, Any]) -> Any:
     return answer["data"]
 
 
-def launch(dagster_url: str, job: str, run_config: Mapping[str, Any]) -> str:
+def launch(
+    dagster_url: str,
+    job: str,
+    run_config: Mapping[str, Any],
+    tags: Mapping[str, str] | None = None,
+) -> str:
     """Launch a run of `job` and return its ID. Raises RunFailed."""
     params = {
         "selector": {
@@ -52,12 +82,41 @@ def launch(dagster_url: str, job: str, run_config: Mapping[str, Any]) -> str:
             "jobName": job,
         },
         "runConfigData": run_config,
+        "executionMetadata": {
+            "tags": [{"key": key, "value": value} for key, value in (tags or {}).items()]
+        },
     }
     outcome = ask(dagster_url, _LAUNCH, {"params": params})["launchRun"]
     if outcome["__typename"] != "LaunchRunSuccess":
         raise RunFailed(f"Dagster refused to launch `{job}`: {outcome}")
     run_id: str = outcome["run"]["runId"]
     return run_id
+
+
+def follow(dagster_url: str, run_id: str) -> list[dict[str, int | str]]:
+    """Wait until the run has ended; return each materialization's integers and texts by label.
+
+    Raises:
+        RunFailed: Dagster does not answer, or the run failed.
+    """
+    while True:
+        answer = ask(dagster_url, _FOLLOW, {"run": run_id})
+        status = answer["runOrError"]["status"]
+        if status in FINISHED:
+            break
+        time.sleep(_POLL_SECONDS)
+    events: list[dict[str, Any]] = answer["logsForRun"]["events"]
+    if status != "SUCCESS":
+        raise RunFailed(f"run {run_id} failed: {explain(events) or status}")
+    return [
+        {
+            entry["label"]: entry.get("intValue", entry.get("text"))
+            for entry in each["metadataEntries"]
+            if "intValue" in entry or "text" in entry
+        }
+        for each in events
+        if each["__typename"] == "MaterializationEvent"
+    ]
 
 
 def explain(events: Iterable[Mapping[str, Any]]) -> str:

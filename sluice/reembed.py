@@ -4,14 +4,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from sluice.dagster_api import LOCATION, REPOSITORY, RunFailed, ask, explain, launch
+from sluice.dagster_api import FINISHED, LOCATION, REPOSITORY, RunFailed, ask, follow, launch
 
 _POLL_SECONDS = 1.0
 _REEMBED_JOB = "reembed_documents"
 _PROMOTE_JOB = "promote_embeddings"
-_FINISHED = ("SUCCESS", "FAILURE", "CANCELED")
 
 _PARTITIONS = """
 query Partitions($repository: RepositorySelector!, $set: String!) {
@@ -44,27 +42,6 @@ query Follow($backfill: String!) {
       partitionStatusCounts { runStatus count }
     }
     ... on PythonError { message }
-  }
-}
-"""
-_FOLLOW_RUN = """
-query Follow($run: ID!) {
-  runOrError(runId: $run) { ... on Run { status } }
-  logsForRun(runId: $run) {
-    ... on EventConnection {
-      events {
-        __typename
-        ... on MaterializationEvent {
-          metadataEntries {
-            label
-            ... on IntMetadataEntry { intValue }
-            ... on TextMetadataEntry { text }
-          }
-        }
-        ... on ExecutionStepFailureEvent { error { message } }
-        ... on RunFailureEvent { error { message } }
-      }
-    }
   }
 }
 """
@@ -137,7 +114,7 @@ def _follow_backfill(dagster_url: str, backfill_id: str) -> Iterator[Progress]:
             raise RunFailed(f"backfill {backfill_id} failed: {backfill}")
         counts = {each["runStatus"]: each["count"] for each in backfill["partitionStatusCounts"]}
         total = sum(counts.values())
-        done = sum(counts.get(status, 0) for status in _FINISHED)
+        done = sum(counts.get(status, 0) for status in FINISHED)
         yield Progress(counts.get("SUCCESS", 0), total)
         if done == total or backfill["status"] in ("CANCELED", "FAILED"):
             break
@@ -150,22 +127,8 @@ def _follow_backfill(dagster_url: str, backfill_id: str) -> Iterator[Progress]:
 
 
 def _promote(dagster_url: str) -> Promoted:
-    run_id = launch(dagster_url, _PROMOTE_JOB, {})
-    while True:
-        answer = ask(dagster_url, _FOLLOW_RUN, {"run": run_id})
-        status = answer["runOrError"]["status"]
-        if status in _FINISHED:
-            break
-        time.sleep(_POLL_SECONDS)
-    events: list[dict[str, Any]] = answer["logsForRun"]["events"]
-    if status != "SUCCESS":
-        raise RunFailed(f"run {run_id} failed: {explain(events) or status}")
-    (entries,) = (
-        {entry["label"]: entry for entry in each["metadataEntries"]}
-        for each in events
-        if each["__typename"] == "MaterializationEvent"
-    )
+    (entries,) = follow(dagster_url, launch(dagster_url, _PROMOTE_JOB, {}))
     return Promoted(
-        model=entries["embedding_model"]["text"],
-        chunk_count=entries["dagster/row_count"]["intValue"],
+        model=str(entries["embedding_model"]),
+        chunk_count=int(entries["dagster/row_count"]),
     )

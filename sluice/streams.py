@@ -11,7 +11,13 @@ from nats.js.api import ConsumerConfig, StreamConfig
 from nats.js.errors import NotFoundError
 
 from contracts.settings import PipelineSettings
-from contracts.streams import PIPELINE_CONSUMERS, consumer_configs, stream_configs
+from contracts.streams import (
+    ADVISORIES,
+    PIPELINE_CONSUMERS,
+    consumer_configs,
+    stream_configs,
+    terminated_consumer_config,
+)
 
 Outcome = Literal["created", "updated", "unchanged"]
 
@@ -54,6 +60,8 @@ async def apply_streams(
                 max_deliver=pipeline.max_deliver,
             ):
                 applied.append(await _apply_consumer(jetstream, stream, config))
+        terminated = terminated_consumer_config(ack_wait_seconds=pipeline.ack_wait_seconds)
+        applied.append(await _apply_consumer(jetstream, ADVISORIES, terminated))
         return applied
     finally:
         await connection.close()

@@ -11,8 +11,13 @@ from contracts.tables import dead_letters
 from resources.batch_messages import StreamMessage
 
 Reason = Literal[
-    "undecodable", "unknown_schema_version", "constraint_violation", "deliveries_exceeded"
+    "undecodable",
+    "unknown_schema_version",
+    "constraint_violation",
+    "deliveries_exceeded",
+    "terminated",
 ]
+"""`terminated`: by somebody else than a run, which records the letter before it terminates."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +45,11 @@ def record_dead_letters(
                 "subject": letter.message.subject,
                 "consumer": consumer,
                 "headers": {
-                    name: _storable(value) for name, value in letter.message.headers.items()
+                    name: storable(value) for name, value in letter.message.headers.items()
                 },
                 "body": letter.message.body,
                 "reason": letter.reason,
-                "error": _storable(letter.error),
+                "error": storable(letter.error),
             }
             for letter in letters
         ],
@@ -52,6 +57,6 @@ def record_dead_letters(
     return len(result.all())
 
 
-def _storable(text: str) -> str:
-    """PostgreSQL's text has no NUL and no lone surrogates."""
+def storable(text: str) -> str:
+    """Return `text` as PostgreSQL takes it: its text has no NUL and no lone surrogates."""
     return text.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode()

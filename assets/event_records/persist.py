@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import sqlalchemy
 from nats.aio.client import Client
 
 from assets.batch_config import EventBatchConfig
@@ -86,15 +87,7 @@ async def persist_batch(
         sqlalchemy.exc.DBAPIError: PostgreSQL failed as a whole; nothing was written.
         nats.errors.Error: the broker failed; nothing was written.
     """
-    outcome = BatchOutcome(expected=sum(each.count for each in batch.ranges))
     with postgres.begin() as connection:
-        inserter: BulkInsert[_Decoded] = BulkInsert(
-            psycopg_connection(connection),
-            table=kind.table.name,
-            columns=kind.columns,
-            row_of=lambda decoded: decoded.row,
-        )
-        upserter = BulkUpsert(connection, kind.derived) if kind.derived else None
         letters = await _letters_of_given_up(client, batch)
         pages = read_ranges(
             client,
@@ -102,15 +95,39 @@ async def persist_batch(
             subject=consumer.subject,
             ranges=batch.sequence_ranges,
         )
-        letters += await _stage_pages(kind, pages, _Writers(inserter, upserter), outcome)
-        staged = outcome.read - outcome.without_row - len(outcome.terminated)
-        outcome.new_rows = inserter.insert()
-        outcome.duplicates = staged - outcome.new_rows
-        if upserter is not None:
-            outcome.derived_rows = upserter.merge()
+        outcome, refused = await write_messages(kind, pages, connection)
+        letters += refused
+        outcome.expected = sum(each.count for each in batch.ranges)
         outcome.dead_letters = len(letters)
         record_dead_letters(connection, letters, stream=PIPELINE, consumer=consumer.durable_name)
     return outcome
+
+
+async def write_messages(
+    kind: RecordKind,
+    pages: AsyncIterator[Sequence[StreamMessage]],
+    connection: sqlalchemy.Connection,
+) -> tuple[BatchOutcome, list[DeadLetter]]:
+    """Write the messages' rows in the caller's transaction; return those that cannot be rows.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: PostgreSQL failed as a whole.
+    """
+    outcome = BatchOutcome()
+    inserter: BulkInsert[_Decoded] = BulkInsert(
+        psycopg_connection(connection),
+        table=kind.table.name,
+        columns=kind.columns,
+        row_of=lambda decoded: decoded.row,
+    )
+    upserter = BulkUpsert(connection, kind.derived) if kind.derived else None
+    letters = await _stage_pages(kind, pages, _Writers(inserter, upserter), outcome)
+    staged = outcome.read - outcome.without_row - len(outcome.terminated)
+    outcome.new_rows = inserter.insert()
+    outcome.duplicates = staged - outcome.new_rows
+    if upserter is not None:
+        outcome.derived_rows = upserter.merge()
+    return outcome, letters
 
 
 async def terminate_dead_letters(

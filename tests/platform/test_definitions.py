@@ -22,7 +22,9 @@ SENSORS = {
     "nats_dagster_flow_lineage": {"knowledge_flow_lineage"},
     "nats_dagster_tool_call": {"knowledge_tool_call"},
 }
+OTHER_SENSORS = {"dead_letters_watch": {"handle_dead_letters"}}
 ASSETS = {
+    "dead_letters",
     "chat_history",
     "chat_pair_record",
     "chat_pair_dataset",
@@ -54,8 +56,9 @@ def test_platform_is_still_the_standard_librarys() -> None:
 def test_the_sensors_launch_their_jobs_and_run_by_default() -> None:
     sensors = {each.name: each for each in definitions().sensors or ()}
 
-    assert set(sensors) == set(SENSORS)
-    for name, job_names in SENSORS.items():
+    expected = SENSORS | OTHER_SENSORS
+    assert set(sensors) == set(expected)
+    for name, job_names in expected.items():
         sensor = definitions().resolve_sensor_def(name)
         assert {job.name for job in sensor.jobs} == job_names
         assert sensor.default_status == DefaultSensorStatus.RUNNING
@@ -115,4 +118,4 @@ def test_the_instance_evaluates_all_sensors_at_once() -> None:
     instance = yaml.safe_load((ROOT / "dagster.yaml").read_text())
 
     assert instance["sensors"]["use_threads"]
-    assert instance["sensors"]["num_workers"] >= len(SENSORS)
+    assert instance["sensors"]["num_workers"] >= len(SENSORS | OTHER_SENSORS)

@@ -23,7 +23,7 @@ async def test_applying_again_changes_nothing(
         "TELEMETRY",
         "ADVISORIES",
     }
-    assert len(applied) == 3 + 2 * len(PIPELINE_CONSUMERS)
+    assert len(applied) == 3 + 2 * len(PIPELINE_CONSUMERS) + 1
 
 
 async def test_a_changed_setting_updates_the_consumers(

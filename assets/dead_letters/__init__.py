@@ -1,0 +1,1 @@
+"""What becomes of messages that no row could be made of."""
