@@ -9,8 +9,10 @@ import msgspec
 from contracts import payloads
 from contracts.event_ids import new_event_id
 from contracts.subjects import PipelineSubject, Subject, TelemetrySubject
+from contracts.upcasts import Document, upcast
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""See `contracts.upcasts` for what changed."""
 
 P = TypeVar("P", bound=payloads.Payload)
 
@@ -97,22 +99,18 @@ def encode_event(event: Event[Any]) -> bytes:
 
 
 def decode_event(subject: Subject, body: bytes) -> Event[Any]:
-    """Read the event of `subject` from a message body.
+    """Read the event of `subject` from a message body; one of an earlier version is upcast.
 
     Raises:
         UnknownSchemaVersion: the event's version is newer than this release knows.
         UndecodableEvent: anything else that keeps the body from being such an event.
     """
     try:
-        event = _decoders[subject].decode(body)
+        event = _decode_any_version(subject, body)
     except RecursionError as error:
         raise UndecodableEvent("the body is nested too deeply") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        # A newer version may well have another shape: name the version, not the shape.
-        _refuse_unknown_version(body)
         raise UndecodableEvent(str(error)) from error
-    if event.schema_version != SCHEMA_VERSION:
-        raise UnknownSchemaVersion(_version_message(event.schema_version))
     if event.occurred_at.tzinfo is None:
         raise UndecodableEvent("occurred_at has no time zone")
     try:
@@ -122,14 +120,25 @@ def decode_event(subject: Subject, body: bytes) -> Event[Any]:
     return event
 
 
-def _refuse_unknown_version(body: bytes) -> None:
+def _decode_any_version(subject: Subject, body: bytes) -> Event[Any]:
     try:
+        event = _decoders[subject].decode(body)
+    except msgspec.ValidationError:
+        # Another version may well have another shape.
         version = _version_decoder.decode(body).schema_version
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return
-    if version != SCHEMA_VERSION:
-        raise UnknownSchemaVersion(_version_message(version))
-
-
-def _version_message(version: int) -> str:
-    return f"schema_version {version} is unknown to this release, which reads {SCHEMA_VERSION}"
+        if version == SCHEMA_VERSION:
+            raise
+    else:
+        version = event.schema_version
+        if version == SCHEMA_VERSION:
+            return event
+    if version > SCHEMA_VERSION:
+        raise UnknownSchemaVersion(
+            f"schema_version {version} is unknown to this release, which reads {SCHEMA_VERSION}"
+        )
+    document = msgspec.json.decode(body, type=Document)
+    try:
+        document = upcast(subject, document, SCHEMA_VERSION)
+    except (LookupError, TypeError) as error:
+        raise UndecodableEvent(f"schema_version {version} cannot be read: {error}") from error
+    return _decoders[subject].decode(_encoder.encode(document))

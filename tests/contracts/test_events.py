@@ -65,6 +65,8 @@ def test_what_is_no_uuid7_has_no_moment(text: str) -> None:
         ({"occurred_at": "2026-01-01T00:00:00"}, "time zone"),
         ({"event_id": "seven"}, "no UUID"),
         ({"schema_version": "1"}, "schema_version"),
+        ({"schema_version": 0}, "schema_version 0 has no way to"),
+        ({"schema_version": 1, "payload": None}, "payload"),
     ],
 )
 def test_a_wrong_event_is_undecodable(change: dict[str, object], complaint: str) -> None:
