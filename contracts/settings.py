@@ -308,6 +308,9 @@ class PipelineSettings(_Section):
         default=15.0, gt=0, le=20, description="Time a sensor's tick may spend pulling."
     )
     ack_wait_seconds: float = Field(default=300.0, ge=5)
+    lag_limit_seconds: Seconds = Field(
+        default=120.0, description="An event that waits longer turns its asset's check red."
+    )
     max_deliver: int = Field(default=10, ge=2, description="Deliveries before a dead letter.")
     dataset_dir: Path | None = Field(
         default=None, description="Where chat pair datasets go; default: `datasets` in data_dir."

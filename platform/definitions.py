@@ -3,6 +3,7 @@
 from dagster import Definitions
 
 from assets.chat_pair_dataset import chat_pair_dataset
+from assets.consumer_lag import keeps_up_checks
 from assets.dead_letters.asset import dead_letters, dead_letters_job
 from assets.document_chunks import document_chunks, ingest_job
 from assets.event_records.record_assets import derived_assets, record_assets
@@ -16,6 +17,7 @@ from resources.encoder import EncoderResource
 from resources.jetstream import JetStreamResource
 from resources.lake import LakeResource
 from resources.postgres import PostgresResource
+from sensors.consumer_lag import consumer_lag_watch
 from sensors.dead_letters import dead_letters_watch
 from sensors.declarations import pull_sensors
 
@@ -32,6 +34,7 @@ defs = Definitions(
         retrieval_evaluation,
         *lake_assets,
     ],
+    asset_checks=keeps_up_checks,
     jobs=[
         *event_jobs,
         dead_letters_job,
@@ -42,7 +45,7 @@ defs = Definitions(
         lake_job,
     ],
     schedules=[hourly_lake_batches],
-    sensors=[*pull_sensors, dead_letters_watch],
+    sensors=[*pull_sensors, consumer_lag_watch, dead_letters_watch],
     resources={
         "jetstream": JetStreamResource(),
         "postgres": PostgresResource(),

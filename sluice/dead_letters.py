@@ -1,6 +1,5 @@
 """The commands `sluice dead-letters`: messages that could not become rows."""
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -72,7 +71,7 @@ def show(settings: Settings, letter_id: int, is_body_only: bool) -> None:
     (letter,) = rows
     body = bytes(letter.pop("body"))
     if is_body_only:
-        sys.stdout.buffer.write(body)
+        click.echo(body, nl=False)
         return
     letter["body"] = body.decode(errors="backslashreplace")
     click.echo(msgspec.json.format(msgspec.json.encode(letter)))

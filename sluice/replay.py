@@ -157,6 +157,9 @@ async def _sequence_at(jetstream: JetStreamContext, bound: Bound, last: int) -> 
     """Return the sequence of the first message at or after `bound`; past `last` if none is."""
     if isinstance(bound, int):
         return bound
+    if bound > datetime.now(UTC):
+        # The broker takes a moment past the year 2262 for one before all messages.
+        return last + 1
     # The broker, asked for a consumer from a moment on, says what comes before it.
     info = await _peek(
         jetstream, deliver_policy=DeliverPolicy.BY_START_TIME, opt_start_time=bound.isoformat()

@@ -170,6 +170,7 @@ def test_the_letters_are_listed_and_shown(
     assert "undecodable" in sluice("dead-letters", "list")
     shown = json.loads(sluice("dead-letters", "show", letter_id))
     assert (shown["subject"], shown["body"]) == ("pipeline.knowledge.tool_call", "no event \\xff")
+    assert sluice("dead-letters", "show", letter_id, "--body") == "no event \ufffd"
     assert "no dead letter 77" in sluice("dead-letters", "show", "77", exit_code=1)
     assert "--all" in sluice("dead-letters", "drop", exit_code=2)
 

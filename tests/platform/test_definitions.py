@@ -22,7 +22,10 @@ SENSORS = {
     "nats_dagster_flow_lineage": {"knowledge_flow_lineage"},
     "nats_dagster_tool_call": {"knowledge_tool_call"},
 }
-OTHER_SENSORS = {"dead_letters_watch": {"handle_dead_letters"}}
+OTHER_SENSORS: dict[str, set[str]] = {
+    "consumer_lag_watch": set(),
+    "dead_letters_watch": {"handle_dead_letters"},
+}
 ASSETS = {
     "dead_letters",
     "chat_history",
@@ -60,7 +63,7 @@ def test_the_sensors_launch_their_jobs_and_run_by_default() -> None:
     assert set(sensors) == set(expected)
     for name, job_names in expected.items():
         sensor = definitions().resolve_sensor_def(name)
-        assert {job.name for job in sensor.jobs} == job_names
+        assert {target.job_name for target in sensor.targets} == job_names
         assert sensor.default_status == DefaultSensorStatus.RUNNING
 
 
