@@ -243,6 +243,27 @@ class RetrievalSettings(_Section):
     )
 
 
+class ResponsesSettings(_Section):
+    """What the Responses API keeps, in the table `api_responses`. Limits count for each key."""
+
+    store: bool = Field(
+        default=True, description="Whether a response is kept where the request does not say."
+    )
+    max_age_seconds: Seconds = Field(
+        default=30 * 86_400.0, description="Since the conversation last went on."
+    )
+    max_responses: int = Field(default=10_000, ge=1, description="The longest unused go first.")
+    max_bytes: int = Field(default=1024 * 1024 * 1024, ge=1024, description="JSON, as sent.")
+    max_turns: int = Field(
+        default=1000, ge=1, description="Responses that a conversation may go back to."
+    )
+    max_conversation_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+    timeout_seconds: Seconds = Field(
+        default=5.0, description="A request fails with 503 where the database takes longer."
+    )
+    purge_interval_seconds: Seconds = 60.0
+
+
 class EncoderSettings(_Section):
     """The encoder. With a `url`, that server is used and none is started here."""
 
@@ -349,6 +370,7 @@ class Settings(BaseSettings):
     backends: tuple[BackendSettings, ...] = ()
     routing: RoutingSettings = RoutingSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
+    responses: ResponsesSettings = ResponsesSettings()
     encoder: EncoderSettings = EncoderSettings()
     nats: NatsSettings = NatsSettings()
     postgres: PostgresSettings = PostgresSettings()

@@ -38,6 +38,10 @@ from gateway.middleware.recovery import RecoveryMiddleware
 from gateway.middleware.request_context import RequestContextMiddleware
 from gateway.openapi.document import show_document
 from gateway.publisher import EventPublisher
+from gateway.responses.endpoints import CreateResponseEndpoint, StoredResponsesEndpoints
+from gateway.responses.retention import ResponseRetention
+from gateway.responses.service import ResponsesService
+from gateway.responses.store import ResponseStore
 from gateway.retrieval import Retriever
 from gateway.spool.spool import Spool
 from knowledge.encoding.remote_encoder import RemoteEncoder
@@ -99,6 +103,10 @@ def create_app(settings: Settings) -> Starlette:
     service = ChatService(router, retriever, publisher, metrics)
     embeddings = EmbeddingsService(router, served_encoder, publisher, metrics)
     models = ModelsEndpoint(router, served_encoder)
+    store = ResponseStore(engine, settings.responses)
+    retention = ResponseRetention(engine, store, settings.responses, metrics)
+    responses = ResponsesService(service, store, settings.responses)
+    stored_responses = StoredResponsesEndpoints(store)
     health = HealthEndpoint(publisher, engine, router, served_encoder)
 
     async def show_metrics(_request: Request) -> Response:
@@ -126,6 +134,8 @@ def create_app(settings: Settings) -> Starlette:
             stack.callback(router.close)
             await retriever.start()
             stack.push_async_callback(retriever.stop)
+            retention.start()
+            stack.push_async_callback(retention.stop)
             yield
 
     return Starlette(
@@ -135,6 +145,22 @@ def create_app(settings: Settings) -> Starlette:
                 ChatCompletionsEndpoint(service, max_body_bytes=settings.gateway.max_body_bytes),
                 methods=["POST"],
             ),
+            Route(
+                "/v1/responses",
+                CreateResponseEndpoint(responses, max_body_bytes=settings.gateway.max_body_bytes),
+                methods=["POST"],
+            ),
+            Route(
+                "/v1/responses/{response_id}",
+                stored_responses.show_or_delete,
+                methods=["GET", "DELETE"],
+            ),
+            Route(
+                "/v1/responses/{response_id}/input_items",
+                stored_responses.list_input_items,
+                methods=["GET"],
+            ),
+            Route("/v1/responses/{response_id}/cancel", stored_responses.cancel, methods=["POST"]),
             Route(
                 "/v1/embeddings",
                 EmbeddingsEndpoint(embeddings, max_body_bytes=settings.gateway.max_body_bytes),

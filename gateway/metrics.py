@@ -15,7 +15,14 @@ _DURATION_BUCKETS = (
 )  # fmt: skip
 
 _KNOWN_PATHS = frozenset(
-    {"/v1/chat/completions", "/v1/embeddings", "/v1/models", "/healthz", "/metrics"}
+    {
+        "/v1/chat/completions",
+        "/v1/responses",
+        "/v1/embeddings",
+        "/v1/models",
+        "/healthz",
+        "/metrics",
+    }
 )
 _SEARCH_STAGES = ("retrieve", "embed", "search", "rerank")
 _KNOWN_METHODS = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})
@@ -62,6 +69,12 @@ class GatewayMetrics:
             ("stage",),
             registry=self.registry,
         )
+        self._purged_responses = Counter(
+            "sluice_gateway_purged_responses",
+            "Stored responses removed because they expired, or were more than is kept for a key",
+            ("reason",),
+            registry=self.registry,
+        )
         for stage in _SEARCH_STAGES:
             # Known from the start, so that the first failure is an increase.
             self._search_failures.labels(stage)
@@ -106,6 +119,10 @@ class GatewayMetrics:
     def count_search_failure(self, stage: str) -> None:
         """Count a stage of a search that failed; `retrieve` is the whole of it."""
         self._search_failures.labels(stage).inc()
+
+    def count_purged_responses(self, reason: str, count: int) -> None:
+        """Count stored responses that were removed: `expired` or `surplus`."""
+        self._purged_responses.labels(reason).inc(count)
 
     def watch_publisher(self, publisher: EventPublisher) -> None:
         """Report `publisher`'s figures at each scrape."""
@@ -185,4 +202,6 @@ def _route_of(path: str) -> str:
         return path
     if path.startswith("/v1/models/"):
         return "/v1/models/{id}"
+    if path.startswith("/v1/responses/"):
+        return "/v1/responses/{id}"
     return "other"

@@ -59,12 +59,15 @@ def plan_retrieval(
 
 
 def _filters_of(body: RetrievalControls, collection: str | None) -> SearchFilters:
+    collections = tuple(body.collections or ())
     if body.collection is not None:
-        collection = body.collection
-    if collection is None and not body.sources and not body.attributes:
+        collections = (body.collection, *collections)
+    elif collection is not None and not collections:
+        collections = (collection,)
+    if not collections and not body.sources and not body.attributes:
         return NO_FILTERS
     return SearchFilters(
-        collections=() if collection is None else (collection,),
+        collections=collections,
         sources=tuple(body.sources or ()),
         attributes=body.attributes or NO_FILTERS.attributes,
     )

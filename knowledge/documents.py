@@ -93,6 +93,29 @@ def load_document(path: Path, *, source: str) -> Document:
     )
 
 
+def read_file_text(data: bytes, name: str) -> str:
+    """Return the text of a file that is in memory; `name` tells its type as a path does.
+
+    Raises:
+        UnreadableDocument: over the size limit of its type, broken, encrypted, not decodable, or
+            without text.
+    """
+    path = Path(name)
+    media_type = _detect_media_type(path, data[:_SNIFFED_BYTES])
+    try:
+        _check_size(len(data), media_type)
+        if media_type in ("application/pdf", "text/html"):
+            blocks = _clean_blocks(_read_content(data, media_type).blocks)
+            text = "\n\n".join(block.text for block in blocks)
+        else:
+            text = clean_text(decode_text(data))
+    except UnreadableContent as error:
+        raise UnreadableDocument(f"{name}: {error}") from error
+    if not text.strip():
+        raise UnreadableDocument(f"{name}: holds no text")
+    return text
+
+
 def hash_document(path: Path) -> bytes:
     """Return the SHA-256 of the file's bytes. Raises UnreadableDocument."""
     try:
@@ -147,14 +170,18 @@ def _read_bytes(path: Path) -> tuple[bytes, str]:
     with path.open("rb") as file:
         media_type = _detect_media_type(path, file.read(_SNIFFED_BYTES))
         size = os.fstat(file.fileno()).st_size
-        limit = MAX_BYTES_OF_MEDIA_TYPE[media_type]
-        if size > limit:
-            raise UnreadableContent(
-                f"is too large: {size / _MIB:.1f} MiB, {media_type} files may have "
-                f"{limit // _MIB} MiB; split it"
-            )
+        _check_size(size, media_type)
         file.seek(0)
-        return file.read(limit), media_type
+        return file.read(MAX_BYTES_OF_MEDIA_TYPE[media_type]), media_type
+
+
+def _check_size(size: int, media_type: str) -> None:
+    limit = MAX_BYTES_OF_MEDIA_TYPE[media_type]
+    if size > limit:
+        raise UnreadableContent(
+            f"is too large: {size / _MIB:.1f} MiB, {media_type} files may have "
+            f"{limit // _MIB} MiB; split it"
+        )
 
 
 def _detect_media_type(path: Path, beginning: bytes) -> str:

@@ -1,7 +1,7 @@
 """Fixtures: the real servers, on free ports, each test with a database and a broker of its own."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -35,21 +35,27 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
 
 
 @pytest.fixture(scope="session")
-def _database_numbers() -> Iterator[int]:
-    return iter(count(1))
+def new_database(postgres_server: EmbeddedPostgres) -> Callable[[], str]:
+    """Make a fresh, migrated database and return its libpq URL."""
+    numbers = count(1)
+
+    def make() -> str:
+        name = f"test_{next(numbers)}"
+        with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                    sql.Identifier(name), sql.Identifier(_TEMPLATE)
+                )
+            )
+        return postgres_server.url(name)
+
+    return make
 
 
 @pytest.fixture
-def database_url(postgres_server: EmbeddedPostgres, _database_numbers: Iterator[int]) -> str:
+def database_url(new_database: Callable[[], str]) -> str:
     """The libpq URL of a fresh, migrated database."""
-    name = f"test_{next(_database_numbers)}"
-    with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                sql.Identifier(name), sql.Identifier(_TEMPLATE)
-            )
-        )
-    return postgres_server.url(name)
+    return new_database()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from gateway.backends.requests import API_PATHS, BackendRequest
 from gateway.backends.route import ModelRoute
 from gateway.chat.call_record import CANCELLED, COMPLETED, FAILED, CallRecord
 from gateway.chat.exchanges import Exchange, StreamRecorder
-from gateway.chat.grounding import ground_extractive, ground_prompt
+from gateway.chat.grounding import Grounding, ground_extractive, ground_prompt
 from gateway.chat.retrieval_record import retrieval_timings
 from gateway.disconnect import ClientDisconnected, DisconnectWatch
 from gateway.errors import (
@@ -62,6 +62,7 @@ class ChatCall:
         metrics: GatewayMetrics,
         exchange: Exchange,
         native: Exchange | None,
+        on_grounding: Callable[[Grounding], None] | None,
     ) -> None:
         self._record = record
         self._route = route
@@ -73,6 +74,7 @@ class ChatCall:
         self._exchange = exchange
         """How the backend that answers is talked to."""
         self._native = native
+        self._on_grounding = on_grounding
         self._answer: BackendAnswer | None = None
         self._recorder: StreamRecorder | None = None
         self._has_started_stream = False
@@ -121,13 +123,14 @@ class ChatCall:
         context = None
         if self._query:
             search = await self._retriever.search(self._query, self._plan)
-            record.grounding = ground_prompt(
+            grounding = ground_prompt(
                 search,
                 record.request,
                 token_budget=self._retriever.settings.token_budget,
                 context_length=self._route.context_length,
             )
-            context = record.grounding.context
+            self._take_grounding(grounding)
+            context = grounding.context
 
         native = self._native
 
@@ -152,20 +155,26 @@ class ChatCall:
         text = ""
         if self._query:
             search = await self._retriever.search(self._query, self._plan)
-            record.grounding = ground_extractive(
+            grounding = ground_extractive(
                 search,
                 model=record.request.model,
                 token_budget=self._retriever.settings.token_budget,
             )
+            self._take_grounding(grounding)
             if search.result is None:
                 raise SearchFailed
-            text = record.grounding.extractive_answer or ""
+            text = grounding.extractive_answer or ""
         record.backend_started = perf_counter()
         return ExtractiveAnswer(
             text or compose_extractive_answer(self._query, ()),
             prompt=self._query,
             is_streaming=record.request.is_streaming,
         )
+
+    def _take_grounding(self, grounding: Grounding) -> None:
+        self._record.grounding = grounding
+        if self._on_grounding is not None:
+            self._on_grounding(grounding)
 
     async def _pass_on_refusal(self, answer: BackendAnswer) -> LastWrite:
         """Hand the backend's own error to the client: what the client did wrong, it says best."""

@@ -1,6 +1,7 @@
 """The chat completion core: chooses the backend, grounds the prompt, hands over to a call."""
 
 import asyncio
+from collections.abc import Callable
 
 from starlette.types import Receive
 
@@ -8,6 +9,7 @@ from gateway.backends.router import BackendRouter
 from gateway.chat.call import ChatCall
 from gateway.chat.call_record import CallRecord
 from gateway.chat.exchanges import Exchange
+from gateway.chat.grounding import Grounding
 from gateway.chat.writers import AnswerWriter
 from gateway.errors import BackendError, InvalidRequest, ModelNotFound
 from gateway.extractive import BACKEND as EXTRACTIVE_BACKEND
@@ -49,6 +51,7 @@ class ChatService:
         writer: AnswerWriter,
         receive: Receive,
         native: Exchange | None = None,
+        on_grounding: Callable[[Grounding], None] | None = None,
     ) -> None:
         """Answer `request`, whole or streamed, and queue the call's events.
 
@@ -57,6 +60,7 @@ class ChatService:
             dialect: what the client speaks, for the events.
             writer: brings a chat completion to the client.
             native: carries the call out where a backend speaks the client's own API.
+            on_grounding: is told what retrieval found, before the answer begins.
 
         Raises:
             GatewayError: nothing has been sent yet, and the client is to be told this.
@@ -99,6 +103,7 @@ class ChatService:
             metrics=self._metrics,
             exchange=ChatExchange(request, writer),
             native=native,
+            on_grounding=on_grounding,
         )
         self._active_calls += 1
         self._has_no_calls.clear()

@@ -61,7 +61,7 @@ class AnswerAccumulator:
         if chunk is None:
             return
         if chunk.has_error:
-            self.error = _describe_error(chunk.error)
+            self.error = describe_error(chunk.error)
             self.is_over = True
             return
         if chunk.usage is not None:
@@ -155,7 +155,8 @@ class AnswerAccumulator:
         return last + 1 if delta.id or last < 0 else last
 
 
-def _describe_error(error: Raw) -> str:
+def describe_error(error: Raw) -> str:
+    """Return the message of an error in a stream; the beginning of its JSON where it has none."""
     try:
         return _error_decoder.decode(error).message
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -41,6 +41,30 @@ def read_fields(body: bytes) -> dict[str, Raw]:
         ) from error
 
 
+def read_struct(body: bytes, decoder: json.Decoder[T]) -> T:
+    """Return the fields that `decoder` knows of a JSON object that `read_fields` has read.
+
+    Raises:
+        InvalidRequest: one is of a wrong type; `param` is its path.
+    """
+    try:
+        return decoder.decode(body)
+    except msgspec.DecodeError as error:
+        raise invalid_type(error) from error
+    except RecursionError as error:
+        raise InvalidRequest(
+            "The request body is nested too deeply.", code="invalid_json"
+        ) from error
+
+
+def invalid_type(error: msgspec.DecodeError, within: str = "") -> InvalidRequest:
+    """Return the refusal of a value; `within` is the path of what was decoded."""
+    match = _ERROR_PATH.match(str(error))
+    what, path = (match["what"], match["path"] or "") if match else (str(error), "")
+    param = (within + path).removeprefix(".")
+    return InvalidRequest(f"Invalid value for '{param}': {what}.", param=param, code="invalid_type")
+
+
 @overload
 def read_field(fields: Mapping[str, Raw], name: str, decoder: json.Decoder[T]) -> T: ...
 
@@ -71,9 +95,4 @@ def read_field(
     try:
         return decoder.decode(raw)
     except msgspec.DecodeError as error:
-        match = _ERROR_PATH.match(str(error))
-        what, path = (match["what"], match["path"] or "") if match else (str(error), "")
-        param = name + path
-        raise InvalidRequest(
-            f"Invalid value for '{param}': {what}.", param=param, code="invalid_type"
-        ) from error
+        raise invalid_type(error, name) from error

@@ -37,6 +37,8 @@ class RetrievalControls(Struct, forbid_unknown_fields=True, frozen=True):
     enabled: bool | None = None
     top_k: Annotated[int, Meta(ge=1, le=100)] | None = None
     collection: _Name | None = None
+    collections: Annotated[list[_Name], Meta(max_length=100)] | None = None
+    """Instead of `collection`; empty as if not given."""
     min_score: Annotated[float, Meta(ge=-1, le=1)] | None = None
     """Least cosine similarity of a passage."""
     sources: Annotated[list[_Name], Meta(max_length=100)] | None = None

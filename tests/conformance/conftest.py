@@ -2,13 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from contracts.settings import BackendSettings, Settings
-from tests.gateway.conftest import UNREACHABLE_DATABASE, UNREACHABLE_NATS
+from tests.gateway.conftest import UNREACHABLE_NATS
 from tests.gateway.running_gateway import RunningGateway, running_gateway
 from tests.gateway.scripted_upstream import COMPLETION, ScriptedUpstream, answer_json
 from tests.gateway.scripted_upstream import scripted_upstream as serve_scripted_upstream
@@ -30,11 +30,13 @@ def _shared_upstream() -> Iterator[ScriptedUpstream]:
 
 @pytest.fixture(scope="session")
 def gateway(
-    _shared_upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory
+    _shared_upstream: ScriptedUpstream,
+    tmp_path_factory: pytest.TempPathFactory,
+    new_database: Callable[[], str],
 ) -> Iterator[RunningGateway]:
     """A gateway with a backend of each kind, all of them the scripted upstream.
 
-    It has neither a broker nor a database.
+    It has a database, and no broker.
     """
     backends = tuple(
         BackendSettings(
@@ -50,7 +52,7 @@ def gateway(
         data_dir=tmp_path_factory.mktemp("gateway"),
         backends=backends,
         nats={"url": UNREACHABLE_NATS},
-        postgres={"url": UNREACHABLE_DATABASE},
+        postgres={"url": new_database()},
         encoder={"enabled": False},
         gateway={"shutdown_grace_seconds": 1.0},
     )
