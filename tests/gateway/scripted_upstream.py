@@ -70,6 +70,8 @@ class ScriptedUpstream:
 
     url: str = ""
     script: Script = field(default=lambda _request: answer_json(COMPLETION))
+    responses_script: Script | None = None
+    """Answers `/v1/responses`, for a server that has it."""
     models: Sequence[str] | None = ("tiny",)
     """None: listing models fails."""
     embeddings_status: int = 200
@@ -85,6 +87,17 @@ class ScriptedUpstream:
         self.requests.append(ReceivedRequest(dict(request.headers), body))
         try:
             return await self.script(request)
+        except (asyncio.CancelledError, ConnectionError):
+            self.was_cut.set()
+            raise
+
+    async def _responses(self, request: web.Request) -> web.StreamResponse:
+        if self.responses_script is None:
+            return web.Response(status=404)
+        body = await request.read()
+        self.requests.append(ReceivedRequest(dict(request.headers), body))
+        try:
+            return await self.responses_script(request)
         except (asyncio.CancelledError, ConnectionError):
             self.was_cut.set()
             raise
@@ -162,6 +175,7 @@ async def scripted_upstream() -> AsyncIterator[ScriptedUpstream]:
     upstream = ScriptedUpstream()
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_post("/v1/chat/completions", upstream._chat)
+    app.router.add_post("/v1/responses", upstream._responses)
     app.router.add_post("/v1/embeddings", upstream._embeddings)
     app.router.add_get("/v1/models", upstream._models)
     app.router.add_get("/health", upstream._health)
