@@ -9,6 +9,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.gateway.served_app import served
+
 Script = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 COMPLETION = {
@@ -179,12 +181,5 @@ async def scripted_upstream() -> AsyncIterator[ScriptedUpstream]:
     app.router.add_post("/v1/embeddings", upstream._embeddings)
     app.router.add_get("/v1/models", upstream._models)
     app.router.add_get("/health", upstream._health)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    upstream.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with served(app) as upstream.url:
         yield upstream
-    finally:
-        await runner.cleanup()
