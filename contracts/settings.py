@@ -353,6 +353,17 @@ class LakeSettings(_Section):
     )
 
 
+class RetentionSettings(_Section):
+    """How long rows are kept. The lake keeps its own."""
+
+    event_days: int = Field(
+        default=0, ge=0, description="Events in PostgreSQL; 0: until they are deleted by hand."
+    )
+    dead_letter_days: int = Field(
+        default=90, ge=0, description="Of letters that were replayed or dropped; 0: likewise."
+    )
+
+
 class Settings(BaseSettings):
     """All settings of the platform."""
 
@@ -376,6 +387,7 @@ class Settings(BaseSettings):
     postgres: PostgresSettings = PostgresSettings()
     dagster: DagsterSettings = DagsterSettings()
     pipeline: PipelineSettings = PipelineSettings()
+    retention: RetentionSettings = RetentionSettings()
     lake: LakeSettings = LakeSettings()
 
     @field_validator("backends")

@@ -11,6 +11,8 @@ from assets.jobs import event_jobs
 from assets.lake.lake_assets import lake_assets, lake_job
 from assets.lake.schedule import hourly_lake_batches
 from assets.reembedding import chunk_reembeddings, promote_job, promoted_embeddings, reembed_job
+from assets.retention.erasure import erased_subjects, erasure_job
+from assets.retention.purge import daily_purge, purge_job, purged_events
 from assets.retrieval_evaluation import evaluation_job, retrieval_evaluation
 from assets.sources import source_assets
 from resources.encoder import EncoderResource
@@ -28,6 +30,8 @@ defs = Definitions(
         *derived_assets,
         chat_pair_dataset,
         dead_letters,
+        erased_subjects,
+        purged_events,
         document_chunks,
         chunk_reembeddings,
         promoted_embeddings,
@@ -38,13 +42,15 @@ defs = Definitions(
     jobs=[
         *event_jobs,
         dead_letters_job,
+        erasure_job,
+        purge_job,
         ingest_job,
         reembed_job,
         promote_job,
         evaluation_job,
         lake_job,
     ],
-    schedules=[hourly_lake_batches],
+    schedules=[hourly_lake_batches, daily_purge],
     sensors=[*pull_sensors, consumer_lag_watch, dead_letters_watch],
     resources={
         "jetstream": JetStreamResource(),

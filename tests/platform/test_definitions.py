@@ -28,6 +28,8 @@ OTHER_SENSORS: dict[str, set[str]] = {
 }
 ASSETS = {
     "dead_letters",
+    "erased_subjects",
+    "purged_events",
     "chat_history",
     "chat_pair_record",
     "chat_pair_dataset",
