@@ -351,6 +351,9 @@ class LakeSettings(_Section):
     file_mebibytes: int = Field(
         default=64, ge=1, le=1024, description="Rows of one data file, before compression."
     )
+    snapshot_days: float = Field(
+        default=7, gt=0, description="How long snapshots are kept, for time travel."
+    )
 
 
 class RetentionSettings(_Section):

@@ -9,6 +9,13 @@ from assets.document_chunks import document_chunks, ingest_job
 from assets.event_records.record_assets import derived_assets, record_assets
 from assets.jobs import event_jobs
 from assets.lake.lake_assets import lake_assets, lake_job
+from assets.lake.maintenance_asset import (
+    daily_lake_maintenance,
+    lake_maintenance,
+    maintenance_job,
+)
+from assets.lake.mart_assets import hourly_marts, lake_models, marts_job
+from assets.lake.report_asset import lake_report
 from assets.lake.schedule import hourly_lake_batches
 from assets.reembedding import chunk_reembeddings, promote_job, promoted_embeddings, reembed_job
 from assets.retention.erasure import erased_subjects, erasure_job
@@ -37,6 +44,9 @@ defs = Definitions(
         promoted_embeddings,
         retrieval_evaluation,
         *lake_assets,
+        lake_models,
+        lake_maintenance,
+        lake_report,
     ],
     asset_checks=keeps_up_checks,
     jobs=[
@@ -49,8 +59,10 @@ defs = Definitions(
         promote_job,
         evaluation_job,
         lake_job,
+        marts_job,
+        maintenance_job,
     ],
-    schedules=[hourly_lake_batches, daily_purge],
+    schedules=[hourly_lake_batches, hourly_marts, daily_lake_maintenance, daily_purge],
     sensors=[*pull_sensors, consumer_lag_watch, dead_letters_watch],
     resources={
         "jetstream": JetStreamResource(),
