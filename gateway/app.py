@@ -16,19 +16,20 @@ from starlette.routing import Route
 from contracts.settings import Settings
 from gateway.access.opening import open_access
 from gateway.access.rate_limits import LocalLevels
+from gateway.anthropic.endpoints import CountTokensEndpoint, MessagesEndpoint
 from gateway.backends.metrics import BackendCollector
 from gateway.backends.router import BackendRouter
 from gateway.backends.session import BackendSession
 from gateway.chat.service import ChatService
+from gateway.chat.token_counting import TokenCounter
 from gateway.embeddings.served_encoder import ServedEncoder
 from gateway.embeddings.service import EmbeddingsService
 from gateway.endpoints import (
     ChatCompletionsEndpoint,
     EmbeddingsEndpoint,
     ModelsEndpoint,
-    answer_gateway_error,
-    answer_http_exception,
 )
+from gateway.envelopes import answer_gateway_error, answer_http_exception
 from gateway.errors import GatewayError
 from gateway.health import HealthEndpoint
 from gateway.metrics import GatewayMetrics
@@ -164,6 +165,19 @@ def create_app(settings: Settings) -> Starlette:
             Route(
                 "/v1/embeddings",
                 EmbeddingsEndpoint(embeddings, max_body_bytes=settings.gateway.max_body_bytes),
+                methods=["POST"],
+            ),
+            Route(
+                "/v1/messages",
+                MessagesEndpoint(service, max_body_bytes=settings.gateway.max_body_bytes),
+                methods=["POST"],
+            ),
+            Route(
+                "/v1/messages/count_tokens",
+                CountTokensEndpoint(
+                    TokenCounter(router, retriever),
+                    max_body_bytes=settings.gateway.max_body_bytes,
+                ),
                 methods=["POST"],
             ),
             Route("/v1/models", models.list_models, methods=["GET"]),

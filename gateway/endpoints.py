@@ -3,18 +3,19 @@
 import asyncio
 
 import msgspec
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from gateway.anthropic.models import describe_model, list_page, read_limit
 from gateway.backends.router import BackendRouter, ServedModel
 from gateway.body import read_body
 from gateway.chat.service import ChatService
 from gateway.disconnect import ClientDisconnected
 from gateway.embeddings.served_encoder import OWNER, ServedEncoder
 from gateway.embeddings.service import EmbeddingsService
-from gateway.errors import INVALID_REQUEST, GatewayError, ModelNotFound, openai_error_body
+from gateway.envelopes import speaks_anthropic
+from gateway.errors import ModelNotFound
 from gateway.extractive import MODEL as EXTRACTIVE_MODEL
 from gateway.openai.embeddings import read_embeddings_request
 from gateway.openai.requests import read_chat_request
@@ -65,22 +66,27 @@ class EmbeddingsEndpoint:
 
 
 class ModelsEndpoint:
-    """`GET /v1/models` and `GET /v1/models/{model}`."""
+    """`GET /v1/models` and `GET /v1/models/{model}`, in the shape that the client knows."""
 
     def __init__(self, router: BackendRouter, encoder: ServedEncoder | None) -> None:
         self._router = router
         self._encoder = encoder
 
-    async def list_models(self, _request: Request) -> Response:
-        models = [_describe_model(model) for model in await self._served()]
-        return json_response({"object": "list", "data": models})
+    async def list_models(self, request: Request) -> Response:
+        served = await self._served()
+        if _wants_anthropic(request):
+            return json_response(list_page(served, request.query_params))
+        # OpenAI's shape has no pages; a wrong limit is no less wrong.
+        read_limit(request.query_params)
+        return json_response({"object": "list", "data": [_describe_model(each) for each in served]})
 
     async def show_model(self, request: Request) -> Response:
         name = request.path_params["model"]
         served = await self._served()
         for model in served:
             if model.model_id == name:
-                return json_response(_describe_model(model))
+                describe = describe_model if _wants_anthropic(request) else _describe_model
+                return json_response(describe(model))
         raise ModelNotFound(name, [model.model_id for model in served])
 
     async def _served(self) -> list[ServedModel]:
@@ -106,30 +112,8 @@ def json_response(content: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(content), status, media_type="application/json")
 
 
-def answer_gateway_error(_request: Request, error: Exception) -> Response:
-    """Tell the client a failure in OpenAI's envelope."""
-    if not isinstance(error, GatewayError):
-        raise error
-    response = Response(openai_error_body(error), error.status, media_type="application/json")
-    response.raw_headers.extend(error.headers)
-    return response
-
-
-def answer_http_exception(request: Request, error: Exception) -> Response:
-    """Tell the client of Starlette's own refusals (404, 405) in OpenAI's envelope."""
-    if not isinstance(error, HTTPException):
-        raise error
-    method, path = request.method, request.url.path
-    if error.status_code == 404:
-        message, code = f"Unknown path: {method} {path}.", "unknown_url"
-    elif error.status_code == 405:
-        message, code = f"Method {method} is not allowed for {path}.", "method_not_allowed"
-    else:
-        message, code = error.detail, None
-    refusal = GatewayError(message, status=error.status_code, error_type=INVALID_REQUEST, code=code)
-    response = answer_gateway_error(request, refusal)
-    response.headers.update(error.headers or {})
-    return response
+def _wants_anthropic(request: Request) -> bool:
+    return speaks_anthropic(request.url.path, current_request.get().headers)
 
 
 def _describe_model(model: ServedModel) -> dict[str, object]:

@@ -17,6 +17,8 @@ _DURATION_BUCKETS = (
 _KNOWN_PATHS = frozenset(
     {
         "/v1/chat/completions",
+        "/v1/messages",
+        "/v1/messages/count_tokens",
         "/v1/responses",
         "/v1/embeddings",
         "/v1/models",

@@ -100,14 +100,17 @@ def inject_context(
     index = find_last_user_message(messages)
     if index is None:
         return injected
-    content = injected[index].get("content")
-    if isinstance(content, list | tuple):
-        injected[index]["content"] = [*content, {"type": "text", "text": context.text}]
-    elif isinstance(content, str) and content:
-        injected[index]["content"] = content + _SEPARATOR + context.text
-    else:
-        injected[index]["content"] = context.text
+    injected[index]["content"] = append_context(injected[index].get("content"), context)
     return injected
+
+
+def append_context(content: object, context: ComposedContext) -> str | list[Any]:
+    """Return a turn's content, a text or content parts, with `context` at its end."""
+    if isinstance(content, list | tuple):
+        return [*content, {"type": "text", "text": context.text}]
+    if isinstance(content, str) and content:
+        return content + _SEPARATOR + context.text
+    return context.text
 
 
 def describe_source(number: int, passage: Passage) -> Source:

@@ -9,7 +9,6 @@ import msgspec
 
 from contracts.settings import Settings
 from sluice.dead_letters import dead_letters
-from sluice.forget import forget
 from sluice.keys import keys
 from sluice.with_settings import with_settings
 
@@ -22,7 +21,6 @@ def main() -> None:
 
 main.add_command(keys)
 main.add_command(dead_letters)
-main.add_command(forget)
 
 
 @main.command()

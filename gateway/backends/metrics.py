@@ -20,38 +20,30 @@ class BackendCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         backends = self._router.backends
-        yield _family(
-            GaugeMetricFamily,
-            "up",
-            "1 unless its health checks fail",
-            {each: each.is_up for each in backends},
+        yield _gauge(
+            "up", "1 unless its health checks fail", {each: each.is_up for each in backends}
         )
-        yield _family(
-            GaugeMetricFamily,
+        yield _gauge(
             "breaker_state",
             "0 in use (closed), 1 on trial (half-open), 2 out of use (open)",
             {each: _BREAKER_VALUES[each.breaker.state] for each in backends},
         )
-        yield _family(
-            GaugeMetricFamily,
+        yield _gauge(
             "in_flight",
             "Requests that it works on",
             {each: each.slots.in_flight for each in backends},
         )
-        yield _family(
-            GaugeMetricFamily,
+        yield _gauge(
             "queued",
             "Requests that wait for a place at it; one may wait at several backends",
             {each: len(each.slots.waiting) for each in backends},
         )
-        yield _family(
-            CounterMetricFamily,
+        yield _counter(
             "retries",
             "Further tries of a request at the same backend",
             {each: each.counters.retries for each in backends},
         )
-        yield _family(
-            CounterMetricFamily,
+        yield _counter(
             "failovers",
             "Requests that went on to another backend after this one had failed",
             {each: each.counters.failovers for each in backends},
@@ -67,13 +59,15 @@ class BackendCollector(Collector):
         yield refused
 
 
-def _family(
-    kind: type[GaugeMetricFamily] | type[CounterMetricFamily],
-    name: str,
-    description: str,
-    values: dict[HttpBackend, int],
-) -> Metric:
-    family = kind(f"sluice_gateway_backend_{name}", description, labels=["backend"])
+def _gauge(name: str, description: str, values: dict[HttpBackend, int]) -> Metric:
+    family = GaugeMetricFamily(f"sluice_gateway_backend_{name}", description, labels=["backend"])
+    for backend, value in values.items():
+        family.add_metric([backend.name], value)
+    return family
+
+
+def _counter(name: str, description: str, values: dict[HttpBackend, int]) -> Metric:
+    family = CounterMetricFamily(f"sluice_gateway_backend_{name}", description, labels=["backend"])
     for backend, value in values.items():
         family.add_metric([backend.name], value)
     return family

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.access.control import AccessControl
 from gateway.access.token_charge import TokenCharge
-from gateway.endpoints import answer_gateway_error
+from gateway.envelopes import answer_gateway_error
 from gateway.errors import GatewayError
 from gateway.request_context import current_request
 

@@ -3,7 +3,8 @@
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.errors import InternalError, openai_error_body, openai_error_event
+from gateway.envelopes import error_answer, error_event
+from gateway.errors import InternalError
 from gateway.request_context import current_request
 
 _log = structlog.get_logger("gateway.recovery")
@@ -30,19 +31,17 @@ class RecoveryMiddleware:
             _log.exception("unexpected error")
             error = InternalError(context.correlation_id)
             if context.response_status is None:
-                body = openai_error_body(error)
+                body, headers = error_answer(error, scope["path"], context)
                 await send(
                     {
                         "type": "http.response.start",
                         "status": error.status,
-                        "headers": [
-                            (b"content-type", b"application/json"),
-                            (b"content-length", str(len(body)).encode()),
-                        ],
+                        "headers": headers,
                     }
                 )
                 await send({"type": "http.response.body", "body": body})
             elif context.is_event_stream and not context.is_response_complete:
-                await send({"type": "http.response.body", "body": openai_error_event(error)})
+                event = error_event(error, scope["path"], context)
+                await send({"type": "http.response.body", "body": event})
             elif not context.is_response_complete:
                 raise

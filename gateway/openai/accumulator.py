@@ -108,14 +108,7 @@ class AnswerAccumulator:
         if self._refusal:
             message["refusal"] = "".join(self._refusal)
         if calls:
-            message["tool_calls"] = [
-                {
-                    "id": call.tool_call_id,
-                    "type": "function",
-                    "function": {"name": call.name, "arguments": call.arguments},
-                }
-                for call in calls
-            ]
+            message["tool_calls"] = [call.in_chat for call in calls]
         return message
 
     def _add_delta(self, delta: Delta) -> None:

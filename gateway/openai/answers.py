@@ -19,6 +19,15 @@ class FunctionCall:
     name: str
     arguments: str
 
+    @property
+    def in_chat(self) -> dict[str, Any]:
+        """The call as a chat completion's message has it."""
+        return {
+            "id": self.tool_call_id,
+            "type": "function",
+            "function": {"name": self.name, "arguments": self.arguments},
+        }
+
 
 @dataclass(slots=True)
 class Answer:

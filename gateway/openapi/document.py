@@ -8,12 +8,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.openapi import chat, embeddings, models, platform, responses
+from gateway.openapi import chat, embeddings, messages, models, platform, responses
 from gateway.openapi.errors import OPENAI_ERROR
 from gateway.openapi.operations import Operation
 from gateway.openapi.schemas import schemas_of
 
-_GROUPS = (chat, responses, embeddings, models, platform)
+_GROUPS = (chat, messages, responses, embeddings, models, platform)
 
 
 def operations() -> list[Operation]:

@@ -1,6 +1,7 @@
 """`GET /v1/models` and `GET /v1/models/{model}`.
 
-https://platform.openai.com/docs/api-reference/models
+https://platform.openai.com/docs/api-reference/models and, for who sends the header
+`anthropic-version`, https://platform.claude.com/docs/en/api/models-list.
 """
 
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from gateway.access.errors import LimitReached
-from gateway.errors import ModelNotFound
+from gateway.errors import InvalidRequest, ModelNotFound
 from gateway.openapi.errors import EVERYWHERE
 from gateway.openapi.headers import CORRELATION_ID, OF_EVERY_ANSWER
 from gateway.openapi.operations import JSON, Answer, Operation, Parameter, reference
@@ -16,6 +17,7 @@ from gateway.openapi.operations import JSON, Answer, Operation, Parameter, refer
 STRUCTS: tuple[type[Struct], ...] = ()
 
 SCHEMAS: dict[str, Any] = {
+    "EitherError": {"anyOf": [reference("OpenAIError"), reference("AnthropicError")]},
     "Model": {
         "type": "object",
         "required": ["id", "object", "created", "owned_by"],
@@ -37,7 +39,53 @@ SCHEMAS: dict[str, Any] = {
             "data": {"type": "array", "items": reference("Model")},
         },
     },
+    "AnthropicModel": {
+        "type": "object",
+        "required": ["type", "id", "display_name", "created_at"],
+        "properties": {
+            "type": {"const": "model"},
+            "id": {"type": "string"},
+            "display_name": {"type": "string"},
+            "created_at": {
+                "type": "string",
+                "format": "date-time",
+                "description": "The epoch where the server does not say.",
+            },
+        },
+    },
+    "AnthropicModelList": {
+        "type": "object",
+        "required": ["data", "has_more", "first_id", "last_id"],
+        "properties": {
+            "data": {"type": "array", "items": reference("AnthropicModel")},
+            "has_more": {"type": "boolean"},
+            "first_id": {"type": ["string", "null"]},
+            "last_id": {"type": ["string", "null"]},
+        },
+    },
 }
+
+_ANTHROPIC_VERSION = Parameter(
+    "anthropic-version",
+    "header",
+    "Sent by Anthropic's clients, who get their shape of the answer and of errors.",
+    {"type": "string"},
+)
+_PAGE = (
+    Parameter(
+        "limit",
+        "query",
+        "How many models a page of Anthropic's shape has.",
+        {"type": "integer", "minimum": 1, "maximum": 1000},
+    ),
+    Parameter("after_id", "query", "The model before the page.", {"type": "string"}),
+    Parameter("before_id", "query", "The model after the page.", {"type": "string"}),
+)
+
+
+def _either(openai: str, anthropic: str) -> dict[str, Any]:
+    return {"anyOf": [reference(openai), reference(anthropic)]}
+
 
 OPERATIONS = (
     Operation(
@@ -46,9 +94,14 @@ OPERATIONS = (
         name="listModels",
         group="Models",
         summary="List the models that the caller may use.",
-        parameters=(CORRELATION_ID,),
-        answers={200: Answer("The models.", {JSON: reference("ModelList")}, OF_EVERY_ANSWER)},
-        errors=(*EVERYWHERE, LimitReached),
+        parameters=(CORRELATION_ID, _ANTHROPIC_VERSION, *_PAGE),
+        answers={
+            200: Answer(
+                "The models.", {JSON: _either("ModelList", "AnthropicModelList")}, OF_EVERY_ANSWER
+            )
+        },
+        errors=(*EVERYWHERE, InvalidRequest, ModelNotFound, LimitReached),
+        error_envelope="EitherError",
     ),
     Operation(
         method="get",
@@ -65,8 +118,12 @@ OPERATIONS = (
                 is_required=True,
             ),
             CORRELATION_ID,
+            _ANTHROPIC_VERSION,
         ),
-        answers={200: Answer("The model.", {JSON: reference("Model")}, OF_EVERY_ANSWER)},
+        answers={
+            200: Answer("The model.", {JSON: _either("Model", "AnthropicModel")}, OF_EVERY_ANSWER)
+        },
         errors=(*EVERYWHERE, ModelNotFound, LimitReached),
+        error_envelope="EitherError",
     ),
 )

@@ -9,8 +9,6 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.gateway.served_app import served
-
 Script = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 COMPLETION = {
@@ -60,6 +58,7 @@ class ReceivedRequest:
 
     headers: dict[str, str]
     body: bytes
+    path: str = ""
 
     @property
     def json(self) -> Any:
@@ -68,12 +67,10 @@ class ReceivedRequest:
 
 @dataclass
 class ScriptedUpstream:
-    """The server; `script` answers the chat requests, `models` are what it lists."""
+    """The server; `script` answers the chat and messages requests, `models` are what it lists."""
 
     url: str = ""
     script: Script = field(default=lambda _request: answer_json(COMPLETION))
-    responses_script: Script | None = None
-    """Answers `/v1/responses`, for a server that has it."""
     models: Sequence[str] | None = ("tiny",)
     """None: listing models fails."""
     embeddings_status: int = 200
@@ -86,20 +83,12 @@ class ScriptedUpstream:
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        self.requests.append(ReceivedRequest(dict(request.headers), body))
+        if body == b"{}" and request.path != "/v1/chat/completions":
+            # Somebody looks which APIs there are.
+            raise web.HTTPNotFound
+        self.requests.append(ReceivedRequest(dict(request.headers), body, request.path))
         try:
             return await self.script(request)
-        except (asyncio.CancelledError, ConnectionError):
-            self.was_cut.set()
-            raise
-
-    async def _responses(self, request: web.Request) -> web.StreamResponse:
-        if self.responses_script is None:
-            return web.Response(status=404)
-        body = await request.read()
-        self.requests.append(ReceivedRequest(dict(request.headers), body))
-        try:
-            return await self.responses_script(request)
         except (asyncio.CancelledError, ConnectionError):
             self.was_cut.set()
             raise
@@ -176,10 +165,17 @@ async def scripted_upstream() -> AsyncIterator[ScriptedUpstream]:
     """Run the server on a free port of 127.0.0.1."""
     upstream = ScriptedUpstream()
     app = web.Application(client_max_size=64 * 1024 * 1024)
-    app.router.add_post("/v1/chat/completions", upstream._chat)
-    app.router.add_post("/v1/responses", upstream._responses)
+    for path in ("/v1/chat/completions", "/v1/messages", "/apply-template", "/tokenize"):
+        app.router.add_post(path, upstream._chat)
     app.router.add_post("/v1/embeddings", upstream._embeddings)
     app.router.add_get("/v1/models", upstream._models)
     app.router.add_get("/health", upstream._health)
-    async with served(app) as upstream.url:
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    upstream.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
         yield upstream
+    finally:
+        await runner.cleanup()

@@ -1,7 +1,8 @@
 """Backends that go down and come back, and how the gateway shows it."""
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import aiohttp
 from aiohttp import web
@@ -17,20 +18,26 @@ from tests.gateway.scripted_upstream import (
     scripted_upstream,
     stream_script,
 )
-from tests.gateway.served_app import served
 from tests.support.ports import free_port
 
 CHAT = "/v1/chat/completions"
 
 
-def model_server(port: int, *models: str, status: int = 200) -> AbstractAsyncContextManager[str]:
+@asynccontextmanager
+async def model_server(port: int, *models: str, status: int = 200) -> AsyncIterator[None]:
     async def list_models(_request: web.Request) -> web.Response:
         data = [{"id": model, "object": "model"} for model in models]
         return web.json_response({"object": "list", "data": data}, status=status)
 
     app = web.Application()
     app.router.add_get("/v1/models", list_models)
-    return served(app, port=port)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()
 
 
 async def test_a_backend_that_goes_down_and_comes_back_is_noticed_without_a_request() -> None:

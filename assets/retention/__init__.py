@@ -1,1 +1,0 @@
-"""How long events are kept, and what is erased on request."""
