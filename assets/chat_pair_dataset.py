@@ -126,6 +126,11 @@ def _write_day(
     )
 
 
+def rewrite_day(partition_key: str, postgres: PostgresResource) -> None:
+    """Write all files of a day anew from `chat_pairs`."""
+    _write_day(partition_key, EventBatchConfig(), postgres)
+
+
 def _within(start: datetime, end: datetime) -> sqlalchemy.ColumnElement[bool]:
     return sqlalchemy.and_(chat_pairs.c.occurred_at >= start, chat_pairs.c.occurred_at < end)
 

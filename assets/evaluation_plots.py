@@ -1,13 +1,12 @@
 """Evaluations as pictures for Dagster's metadata."""
 
-import base64
-import io
 from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from dagster import MetadataValue
 
+from assets.pictures import embed_picture, new_picture
 from knowledge.evaluation.evaluation import Evaluation
 from knowledge.evaluation.history import PastFigure
 from knowledge.evaluation.metrics import METRICS
@@ -15,20 +14,16 @@ from knowledge.evaluation.stages import QuerySetResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Picture
-
-_DOTS_PER_INCH = 80
-_WIDTH_INCHES = 8.0
 
 
 def plot_stages(evaluation: Evaluation) -> MetadataValue:
     """Return bars of each metric by stage, a row of them for each query set."""
-    picture = _new_picture(rows=len(evaluation.results))
+    picture = new_picture(rows=len(evaluation.results))
     axes = picture.subplots(len(evaluation.results), squeeze=False)[:, 0]
     for ax, result in zip(axes, evaluation.results, strict=True):
         _draw_bars(ax, result)
     axes[0].legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.15), frameon=False)
-    return _embed(picture, f"Stages of retrieval over {evaluation.corpus}")
+    return embed_picture(picture, f"Stages of retrieval over {evaluation.corpus}")
 
 
 def plot_history(history: Sequence[PastFigure], metric: str) -> MetadataValue:
@@ -41,25 +36,13 @@ def plot_history(history: Sequence[PastFigure], metric: str) -> MetadataValue:
     groups = {
         name: list(group) for name, group in groupby(by_set, lambda past: past.figure.query_set)
     }
-    picture = _new_picture(rows=len(groups))
+    picture = new_picture(rows=len(groups))
     axes = picture.subplots(len(groups), squeeze=False)[:, 0]
     for ax, (query_set, pasts) in zip(axes, groups.items(), strict=True):
         _draw_lines(ax, pasts)
         ax.set_title(f"{query_set}: {metric}", fontsize=9)
     axes[0].legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.2), frameon=False)
-    return _embed(picture, f"{metric} over the evaluations")
-
-
-def _new_picture(*, rows: int) -> "Picture":
-    # Not pyplot: it keeps every picture in memory, and may look for a screen.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Picture
-
-    picture = Picture(
-        figsize=(_WIDTH_INCHES, 0.8 + 2.2 * rows), dpi=_DOTS_PER_INCH, layout="constrained"
-    )
-    FigureCanvasAgg(picture)
-    return picture
+    return embed_picture(picture, f"{metric} over the evaluations")
 
 
 def _draw_bars(ax: "Axes", result: QuerySetResult) -> None:
@@ -107,10 +90,3 @@ def _draw_lines(ax: "Axes", pasts: Sequence[PastFigure]) -> None:
     }
     ax.set_xticks(range(len(evaluations)), list(labels.values()), fontsize=6)
     ax.set_ylim(0, 1)
-
-
-def _embed(picture: "Picture", title: str) -> MetadataValue:
-    data = io.BytesIO()
-    picture.savefig(data, format="png")
-    encoded = base64.b64encode(data.getvalue()).decode()
-    return MetadataValue.md(f"![{title}](data:image/png;base64,{encoded})")

@@ -351,6 +351,20 @@ class LakeSettings(_Section):
     file_mebibytes: int = Field(
         default=64, ge=1, le=1024, description="Rows of one data file, before compression."
     )
+    snapshot_days: float = Field(
+        default=7, gt=0, description="How long snapshots are kept, for time travel."
+    )
+
+
+class RetentionSettings(_Section):
+    """How long rows are kept. The lake keeps its own."""
+
+    event_days: int = Field(
+        default=0, ge=0, description="Events in PostgreSQL; 0: until they are deleted by hand."
+    )
+    dead_letter_days: int = Field(
+        default=90, ge=0, description="Of letters that were replayed or dropped; 0: likewise."
+    )
 
 
 class Settings(BaseSettings):
@@ -376,6 +390,7 @@ class Settings(BaseSettings):
     postgres: PostgresSettings = PostgresSettings()
     dagster: DagsterSettings = DagsterSettings()
     pipeline: PipelineSettings = PipelineSettings()
+    retention: RetentionSettings = RetentionSettings()
     lake: LakeSettings = LakeSettings()
 
     @field_validator("backends")

@@ -29,6 +29,11 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
     )
 
     @property
+    def libpq_url(self) -> str:
+        """URL of the database that the catalog is in, password included."""
+        return self.database_url or load_settings().database_url
+
+    @property
     def location(self) -> str:
         """URI of the data files' folder."""
         return self.warehouse or load_settings().warehouse
@@ -42,7 +47,7 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         """
         from pyiceberg.catalog.sql import SqlCatalog
 
-        url = sqlalchemy.make_url(with_psycopg(self.database_url or load_settings().database_url))
+        url = sqlalchemy.make_url(with_psycopg(self.libpq_url))
         catalog = SqlCatalog(
             "sluice",
             uri=url.update_query_dict(

@@ -9,6 +9,7 @@ import msgspec
 
 from contracts.settings import Settings
 from sluice.dead_letters import dead_letters
+from sluice.forget import forget
 from sluice.keys import keys
 from sluice.with_settings import with_settings
 
@@ -21,6 +22,7 @@ def main() -> None:
 
 main.add_command(keys)
 main.add_command(dead_letters)
+main.add_command(forget)
 
 
 @main.command()

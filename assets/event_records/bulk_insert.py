@@ -71,6 +71,11 @@ class BulkInsert(Generic[Item]):
             return self.stage(items[:middle]) + self.stage(items[middle:])
         return []
 
+    def discard(self, condition: sql.Composable) -> int:
+        """Remove the staged rows of `condition`, in which they are called `staged`."""
+        statement = sql.SQL("DELETE FROM {} AS staged WHERE {}").format(self._staging, condition)
+        return self._connection.execute(statement).rowcount
+
     def insert(self) -> int:
         """Move the staged rows into the table; return how many were new."""
         cursor = self._connection.execute(

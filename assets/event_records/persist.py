@@ -13,6 +13,7 @@ from assets.batch_config import EventBatchConfig
 from assets.event_records.bulk_insert import BulkInsert
 from assets.event_records.dead_letters import DeadLetter, Reason, record_dead_letters
 from assets.event_records.derived_rows import BulkUpsert
+from assets.event_records.erased_subjects import IS_ERASED
 from assets.event_records.kinds import RecordKind
 from contracts.events import Event, UndecodableEvent, UnknownSchemaVersion, decode_event
 from contracts.streams import ADVISORIES, PIPELINE, PipelineConsumer
@@ -35,6 +36,8 @@ class BatchOutcome:
     duplicates: int = 0
     without_row: int = 0
     """Events that by their nature have no row here, such as a call without an answer."""
+    erased: int = 0
+    """Events that came again after their subject's erasure was requested."""
     dead_letters: int = 0
     derived_rows: int = 0
     """Rows of the kind's other table that were written or renewed."""
@@ -122,7 +125,8 @@ async def write_messages(
     )
     upserter = BulkUpsert(connection, kind.derived) if kind.derived else None
     letters = await _stage_pages(kind, pages, _Writers(inserter, upserter), outcome)
-    staged = outcome.read - outcome.without_row - len(outcome.terminated)
+    outcome.erased = inserter.discard(IS_ERASED)
+    staged = outcome.read - outcome.without_row - len(outcome.terminated) - outcome.erased
     outcome.new_rows = inserter.insert()
     outcome.duplicates = staged - outcome.new_rows
     if upserter is not None:

@@ -140,6 +140,7 @@ def _figures(
         "rows_written": MetadataValue.int(outcome.new_rows),
         "duplicates_skipped": MetadataValue.int(outcome.duplicates),
         "dead_letters": MetadataValue.int(outcome.dead_letters),
+        "erased_on_request": MetadataValue.int(outcome.erased),
         "events_without_row": MetadataValue.int(outcome.without_row),
         "messages_read": MetadataValue.int(outcome.read),
         "body_bytes": MetadataValue.int(outcome.body_bytes),

@@ -20,30 +20,38 @@ class BackendCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         backends = self._router.backends
-        yield _gauge(
-            "up", "1 unless its health checks fail", {each: each.is_up for each in backends}
+        yield _family(
+            GaugeMetricFamily,
+            "up",
+            "1 unless its health checks fail",
+            {each: each.is_up for each in backends},
         )
-        yield _gauge(
+        yield _family(
+            GaugeMetricFamily,
             "breaker_state",
             "0 in use (closed), 1 on trial (half-open), 2 out of use (open)",
             {each: _BREAKER_VALUES[each.breaker.state] for each in backends},
         )
-        yield _gauge(
+        yield _family(
+            GaugeMetricFamily,
             "in_flight",
             "Requests that it works on",
             {each: each.slots.in_flight for each in backends},
         )
-        yield _gauge(
+        yield _family(
+            GaugeMetricFamily,
             "queued",
             "Requests that wait for a place at it; one may wait at several backends",
             {each: len(each.slots.waiting) for each in backends},
         )
-        yield _counter(
+        yield _family(
+            CounterMetricFamily,
             "retries",
             "Further tries of a request at the same backend",
             {each: each.counters.retries for each in backends},
         )
-        yield _counter(
+        yield _family(
+            CounterMetricFamily,
             "failovers",
             "Requests that went on to another backend after this one had failed",
             {each: each.counters.failovers for each in backends},
@@ -59,15 +67,13 @@ class BackendCollector(Collector):
         yield refused
 
 
-def _gauge(name: str, description: str, values: dict[HttpBackend, int]) -> Metric:
-    family = GaugeMetricFamily(f"sluice_gateway_backend_{name}", description, labels=["backend"])
-    for backend, value in values.items():
-        family.add_metric([backend.name], value)
-    return family
-
-
-def _counter(name: str, description: str, values: dict[HttpBackend, int]) -> Metric:
-    family = CounterMetricFamily(f"sluice_gateway_backend_{name}", description, labels=["backend"])
+def _family(
+    kind: type[GaugeMetricFamily] | type[CounterMetricFamily],
+    name: str,
+    description: str,
+    values: dict[HttpBackend, int],
+) -> Metric:
+    family = kind(f"sluice_gateway_backend_{name}", description, labels=["backend"])
     for backend, value in values.items():
         family.add_metric([backend.name], value)
     return family

@@ -9,8 +9,6 @@ import msgspec
 from gateway.errors import InvalidRequest
 from gateway.responses.content import chat_content, text_of
 from gateway.responses.items import (
-    CUSTOM_TOOL_CALL,
-    FUNCTION_CALL,
     CustomToolCall,
     FunctionCall,
     Item,
@@ -18,6 +16,7 @@ from gateway.responses.items import (
     Reasoning,
     ReasoningText,
     ToolCallOutput,
+    is_cut_call,
     read_item,
 )
 from gateway.responses.reasoning import unseal_reasoning
@@ -25,7 +24,6 @@ from gateway.responses.tools import wrap_custom_input
 
 ChatMessage = dict[str, Any]
 
-_CALLS = (FUNCTION_CALL, CUSTOM_TOOL_CALL)
 _PARAGRAPH = "\n\n"
 
 
@@ -67,8 +65,7 @@ class Conversation:
             InvalidRequest: an item is malformed, or gives the output of a call that was not made.
         """
         for index, item in enumerate(items):
-            if item.get("status") == "incomplete" and item.get("type") in _CALLS:
-                # The token limit cut it off: nobody can have answered it.
+            if is_cut_call(item):
                 continue
             self._add(read_item(item, f"{path}[{index}]"), f"{path}[{index}]")
 

@@ -1,7 +1,8 @@
 """Writes events of the Responses protocol as server-sent events."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
+from typing import Any
 
 import msgspec
 
@@ -18,26 +19,17 @@ class EventEncoder:
         self._numbers = count()
 
     def encode(self, events: Sequence[Event]) -> bytes:
-        """Return the events' bytes; `event:` repeats the type for clients that dispatch on it."""
-        return b"".join(
-            [
-                b"event: %b\ndata: %b\n\n"
-                % (
-                    kind.encode(),
-                    _encode({"type": kind, "sequence_number": next(self._numbers), **fields}),
-                )
-                for kind, fields in events
-            ]
-        )
+        """Return the events' bytes."""
+        return b"".join([write_event(kind, fields, next(self._numbers)) for kind, fields in events])
+
+
+def write_event(kind: str, fields: Mapping[str, Any], sequence_number: int) -> bytes:
+    """Return one event; `event:` repeats its type for clients that dispatch on it."""
+    data = _encode({"type": kind, "sequence_number": sequence_number, **fields})
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)
 
 
 def error_event(error: GatewayError, sequence_number: int) -> bytes:
     """Return the event that ends a stream whose response cannot be told of any more."""
-    fields = {
-        "type": "error",
-        "sequence_number": sequence_number,
-        "code": error.code,
-        "message": error.message,
-        "param": error.param,
-    }
-    return b"event: error\ndata: %b\n\n" % _encode(fields)
+    fields = {"code": error.code, "message": error.message, "param": error.param}
+    return write_event("error", fields, sequence_number)

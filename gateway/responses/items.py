@@ -128,6 +128,12 @@ def kind_of(item: Item) -> Any:
     return kind
 
 
+def is_cut_call(item: Item) -> bool:
+    """Return whether the token limit cut off a tool's call: nobody can have answered it."""
+    is_call = item.get("type") in (FUNCTION_CALL, CUSTOM_TOOL_CALL)
+    return is_call and item.get("status") == "incomplete"
+
+
 def read_item(item: Item, path: str) -> ReadItem:
     """Return the parts of `item` that a translation needs; `path` names it in an error.
 

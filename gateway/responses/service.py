@@ -22,6 +22,7 @@ from gateway.responses.items import (
     kind_of,
     with_ids,
 )
+from gateway.responses.native import NativeExchange, NativeWriter
 from gateway.responses.requests import (
     ENCRYPTED_REASONING,
     SEARCH_RESULTS,
@@ -95,6 +96,7 @@ class ResponsesService:
             dialect=DIALECT,
             writer=writer,
             receive=receive,
+            native=self._make_native(request, items, continued, send, keep, is_stored=is_stored),
             on_grounding=writer.ground,
         )
 
@@ -132,6 +134,39 @@ class ResponsesService:
             return await asyncio.to_thread(make)
         return make()
 
+    def _make_native(
+        self,
+        request: ResponsesRequest,
+        items: Sequence[Item],
+        continued: StoredConversation | None,
+        send: Send,
+        keep: KeepResponse | None,
+        *,
+        is_stored: bool,
+    ) -> NativeExchange | None:
+        """Return the call for a backend that speaks the protocol itself.
+
+        None where the gateway does what no backend is known to do: searching files, tools with
+        free text, reading files, sealing reasoning.
+        """
+        tools = request.tools
+        if tools.file_search is not None or tools.custom_names:
+            return None
+        if ENCRYPTED_REASONING in request.include:
+            return None
+        expanded: Sequence[Item] | None = None
+        changes: dict[str, Any] = {}
+        if continued is not None:
+            expanded = [*continued.items, *items]
+            changes["previous_response_id"] = request.body.previous_response_id
+        elif any(kind_of(item) == ITEM_REFERENCE for item in request.items):
+            expanded = items
+        if any(_has_file(item) for item in (items if expanded is None else expanded)):
+            return None
+        if is_stored != (request.body.store is not False):
+            changes["store"] = is_stored
+        return NativeExchange(request, expanded, NativeWriter(send, changes=changes, keep=keep))
+
     def _keeper(
         self,
         request: ResponsesRequest,
@@ -148,7 +183,7 @@ class ResponsesService:
                     status=response["status"],
                     input_items=with_ids(items),
                     response=document,
-                    output_ids=[item["id"] for item in response["output"]],
+                    output_ids=[item["id"] for item in response["output"] if item.get("id")],
                     previous_response_id=request.body.previous_response_id,
                     continued=continued,
                 )

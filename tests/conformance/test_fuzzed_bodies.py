@@ -110,9 +110,9 @@ async def test_odd_bodies_are_answered_or_refused(
     growth = (sizes[1] - sizes[0]) / 2**20
     assert growth < LARGEST_GROWTH_MIB
     request.node.user_properties += [
-        ("bodies", BODIES),
-        ("statuses", dict(sorted(statuses.items()))),
-        ("growth_mebibytes", round(growth, 1)),
+        ("odd bodies", BODIES),
+        ("answers to them by status", dict(sorted(statuses.items()))),
+        ("growth of resident memory over the last four fifths of them, MiB", round(growth, 1)),
     ]
 
 

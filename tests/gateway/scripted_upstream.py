@@ -9,6 +9,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.gateway.served_app import served
+
 Script = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 COMPLETION = {
@@ -71,6 +73,8 @@ class ScriptedUpstream:
 
     url: str = ""
     script: Script = field(default=lambda _request: answer_json(COMPLETION))
+    responses_script: Script | None = None
+    """Answers `/v1/responses`, for a server that has it."""
     models: Sequence[str] | None = ("tiny",)
     """None: listing models fails."""
     embeddings_status: int = 200
@@ -89,6 +93,17 @@ class ScriptedUpstream:
         self.requests.append(ReceivedRequest(dict(request.headers), body, request.path))
         try:
             return await self.script(request)
+        except (asyncio.CancelledError, ConnectionError):
+            self.was_cut.set()
+            raise
+
+    async def _responses(self, request: web.Request) -> web.StreamResponse:
+        if self.responses_script is None:
+            return web.Response(status=404)
+        body = await request.read()
+        self.requests.append(ReceivedRequest(dict(request.headers), body))
+        try:
+            return await self.responses_script(request)
         except (asyncio.CancelledError, ConnectionError):
             self.was_cut.set()
             raise
@@ -167,15 +182,9 @@ async def scripted_upstream() -> AsyncIterator[ScriptedUpstream]:
     app = web.Application(client_max_size=64 * 1024 * 1024)
     for path in ("/v1/chat/completions", "/v1/messages", "/apply-template", "/tokenize"):
         app.router.add_post(path, upstream._chat)
+    app.router.add_post("/v1/responses", upstream._responses)
     app.router.add_post("/v1/embeddings", upstream._embeddings)
     app.router.add_get("/v1/models", upstream._models)
     app.router.add_get("/health", upstream._health)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    upstream.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with served(app) as upstream.url:
         yield upstream
-    finally:
-        await runner.cleanup()

@@ -1,7 +1,8 @@
 """Which APIs a backend is found to speak, or is said to."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +11,22 @@ from aiohttp import web
 from contracts.settings import Api, BackendSettings
 from gateway.backends.detection import detect_apis
 from tests.gateway.running_router import running_router, wait_until
+from tests.gateway.served_app import served
+from tests.support.llamacpp_server import llamacpp_process
+from tests.support.ports import free_port
+from tests.support.processes import running
+from tests.support.tiny_gguf import write_tiny_gguf
 
 MESSAGES = "/v1/messages"
 RESPONSES = "/v1/responses"
+
+
+@pytest.fixture
+def llamacpp_url(tmp_path: Path) -> Iterator[str]:
+    port = free_port()
+    process = llamacpp_process(write_tiny_gguf(tmp_path / "tiny.gguf"), port)
+    with running(process, log=tmp_path / "log"):
+        yield f"http://127.0.0.1:{port}"
 
 
 class ServerOfApis:
@@ -39,17 +53,10 @@ def missing(field: str, status: int = 400) -> web.Response:
     return web.json_response({"error": {"message": f"'{field}' is required"}}, status=status)
 
 
-@asynccontextmanager
-async def serving(server: ServerOfApis) -> AsyncIterator[str]:
+def serving(server: ServerOfApis) -> AbstractAsyncContextManager[str]:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", server.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    return served(app)
 
 
 def backend_at(url: str, **fields: Any) -> BackendSettings:
@@ -95,6 +102,11 @@ async def test_an_api_is_spoken_that_misses_its_fields(
         running_router(backend_at(url)) as router,
     ):
         assert await detect_apis(router.backends[0]) == found
+
+
+async def test_llamacpp_itself_is_found_to_speak_messages_and_responses(llamacpp_url: str) -> None:
+    async with running_router(backend_at(llamacpp_url)) as router:
+        assert await detect_apis(router.backends[0]) == {"messages", "responses"}
 
 
 async def test_a_running_gateway_finds_out_by_itself() -> None:

@@ -1,8 +1,7 @@
 """Backends that go down and come back, and how the gateway shows it."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 import aiohttp
 from aiohttp import web
@@ -18,26 +17,20 @@ from tests.gateway.scripted_upstream import (
     scripted_upstream,
     stream_script,
 )
+from tests.gateway.served_app import served
 from tests.support.ports import free_port
 
 CHAT = "/v1/chat/completions"
 
 
-@asynccontextmanager
-async def model_server(port: int, *models: str, status: int = 200) -> AsyncIterator[None]:
+def model_server(port: int, *models: str, status: int = 200) -> AbstractAsyncContextManager[str]:
     async def list_models(_request: web.Request) -> web.Response:
         data = [{"id": model, "object": "model"} for model in models]
         return web.json_response({"object": "list", "data": data}, status=status)
 
     app = web.Application()
     app.router.add_get("/v1/models", list_models)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    try:
-        yield
-    finally:
-        await runner.cleanup()
+    return served(app, port=port)
 
 
 async def test_a_backend_that_goes_down_and_comes_back_is_noticed_without_a_request() -> None:

@@ -1,6 +1,7 @@
 """A backend that works on a limited number of requests at once, and those that wait for it."""
 
 import asyncio
+from typing import Any
 
 import aiohttp
 import pytest
@@ -39,32 +40,32 @@ async def test_no_more_than_the_limit_reaches_the_backend(upstream: ScriptedUpst
     assert most == 3
 
 
-async def test_a_full_queue_refuses_with_429_and_when_to_come_again(
-    start_gateway: StartGateway, upstream: ScriptedUpstream, client: aiohttp.ClientSession
+@pytest.mark.parametrize(
+    ("queue", "status", "error_type", "code"),
+    [
+        ({"max_queued": 0}, 429, "rate_limit_error", "backend_queue_full"),
+        ({"queue_timeout_seconds": 0.1}, 503, "api_error", "backend_queue_timeout"),
+    ],
+    ids=["the queue is full", "it waited too long"],
+)
+async def test_a_request_without_a_place_is_told_when_to_come_again(
+    start_gateway: StartGateway,
+    upstream: ScriptedUpstream,
+    client: aiohttp.ClientSession,
+    queue: dict[str, Any],
+    status: int,
+    error_type: str,
+    code: str,
 ) -> None:
     upstream.script = stream_script(STREAM[:1], wait_at_end=True)
-    gateway = start_gateway(backend_of(upstream, max_concurrency=1, max_queued=0))
+    gateway = start_gateway(backend_of(upstream, max_concurrency=1, **queue))
     async with client.post(gateway.url + CHAT, json=chat_body(stream=True)) as running:
         assert running.status == 200
         async with client.post(gateway.url + CHAT, json=chat_body()) as refused:
-            assert refused.status == 429
+            assert refused.status == status
             assert int(refused.headers["Retry-After"]) >= 1
             error = (await refused.json())["error"]
-    assert (error["type"], error["code"]) == ("rate_limit_error", "backend_queue_full")
-    assert len(upstream.requests) == 1
-
-
-async def test_waiting_too_long_ends_with_503_and_when_to_come_again(
-    start_gateway: StartGateway, upstream: ScriptedUpstream, client: aiohttp.ClientSession
-) -> None:
-    upstream.script = stream_script(STREAM[:1], wait_at_end=True)
-    gateway = start_gateway(backend_of(upstream, max_concurrency=1, queue_timeout_seconds=0.1))
-    async with client.post(gateway.url + CHAT, json=chat_body(stream=True)) as running:
-        assert running.status == 200
-        async with client.post(gateway.url + CHAT, json=chat_body()) as refused:
-            assert refused.status == 503
-            assert int(refused.headers["Retry-After"]) >= 1
-            assert (await refused.json())["error"]["code"] == "backend_queue_timeout"
+    assert (error["type"], error["code"]) == (error_type, code)
     assert len(upstream.requests) == 1
 
 

@@ -1,7 +1,7 @@
 """What follows when a backend fails a request: another try there, another backend, or the end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from time import monotonic
 from typing import Any
 
@@ -21,6 +21,7 @@ from tests.gateway.scripted_upstream import (
     scripted_upstream,
     stream_script,
 )
+from tests.gateway.served_app import served
 from tests.support.ports import free_port
 
 CHAT = "/v1/chat/completions"
@@ -229,7 +230,9 @@ async def test_responses_are_not_asked_for_twice_once_a_server_may_have_begun(
         tries += 1
         return await hang_up(request)
 
-    async with scripted_server("/v1/responses", post_responses) as url:
+    app = web.Application()
+    app.router.add_post("/v1/responses", post_responses)
+    async with served(app) as url:
         backends = (
             backend_of(other, name="first", url=url, apis=("responses",)),
             backend_of(other, name="second", url=url, apis=("responses",), priority=1),
@@ -299,23 +302,3 @@ async def test_answers_that_break_off_count_against_a_backend(upstream: Scripted
                 await answer.read_all()
             answer.close()
         assert router.backends[0].breaker.state == "open"
-
-
-def scripted_server(
-    path: str, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> Any:
-    from contextlib import asynccontextmanager
-
-    @asynccontextmanager
-    async def serve() -> AsyncIterator[str]:
-        app = web.Application()
-        app.router.add_post(path, handler)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        try:
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-        finally:
-            await runner.cleanup()
-
-    return serve()

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 from dagster import AssetKey, AssetsDefinition, DefaultSensorStatus
 
+from assets.lake.dbt_project import read_model_specs
 from contracts.lake import LAKE_TABLES
 from contracts.subjects import PipelineSubject
 from tests.support.dagster_runs import definitions
@@ -28,6 +29,8 @@ OTHER_SENSORS: dict[str, set[str]] = {
 }
 ASSETS = {
     "dead_letters",
+    "erased_subjects",
+    "purged_events",
     "chat_history",
     "chat_pair_record",
     "chat_pair_dataset",
@@ -40,7 +43,10 @@ ASSETS = {
     "chunk_reembeddings",
     "promoted_embeddings",
     "retrieval_evaluation",
+    "lake_maintenance",
+    "lake_report",
     *(f"lake/{table.name}" for table in LAKE_TABLES),
+    *(spec.key.to_user_string() for spec in read_model_specs()),
 }
 
 

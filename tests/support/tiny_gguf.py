@@ -23,10 +23,14 @@ _TEMPLATE = (
 )
 
 
-def write_tiny_gguf(file: Path, *, seed: int = 7) -> Path:
+def write_tiny_gguf(file: Path, *, seed: int = 7, follows_grammars: bool = False) -> Path:
     """Write a model of about 100,000 weights that speaks in words of a small vocabulary.
 
     The same `seed` gives the same file, so at temperature 0 the same answers.
+
+    Args:
+        follows_grammars: llama.cpp has a grammar read the end of the prompt too, which it cannot
+            where the tokenizer puts a space before it.
     """
     random = np.random.default_rng(seed)
     pieces = [f"\N{LOWER ONE EIGHTH BLOCK}{word}" for word in _WORDS]
@@ -45,6 +49,8 @@ def write_tiny_gguf(file: Path, *, seed: int = 7) -> Path:
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_vocab_size(len(vocabulary))
     _add_tokenizer(writer, vocabulary, letter_count=len(letters))
+    if follows_grammars:
+        writer.add_add_space_prefix(False)
     _add_weights(writer, random, len(vocabulary))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

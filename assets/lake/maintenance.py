@@ -1,0 +1,236 @@
+"""Keeps a lake table small: merges small files, expires old snapshots, deletes what is left over.
+
+Each step is a commit of its own under the table's lock, so a process that is killed leaves a sound
+table, and files that nothing refers to for the next maintenance.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import sqlalchemy
+from pyarrow import fs
+from pyiceberg.expressions import AlwaysTrue
+from pyiceberg.io.pyarrow import ArrowScan, PyArrowFileIO
+
+from assets.lake.batch import hold_table
+from assets.lake.data_files import write_data_files
+from assets.lake.iceberg_tables import load_table, table_exists
+from assets.lake.intervals import settle_watermarks
+from contracts.lake import LakeTable
+from resources.lake import LakeResource
+from resources.postgres import PostgresResource
+
+if TYPE_CHECKING:
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import FileScanTask, Table
+
+MAINTENANCE_PROPERTY = "sluice.maintenance"
+
+
+@dataclass(frozen=True)
+class MaintenanceLimits:
+    """What is merged and what is kept."""
+
+    file_bytes: int = 32 * 1024 * 1024
+    """Stored size up to which files of a day are merged into one."""
+    least_files: int = 4
+    """Fewer small files of a day are left as they are."""
+    snapshot_age: timedelta = timedelta(days=7)
+    """Younger snapshots are kept, for time travel."""
+    leftover_age: timedelta = timedelta(days=1)
+    """Younger files that no snapshot has are kept: somebody may be writing them."""
+
+
+@dataclass(frozen=True)
+class TableFigures:
+    """How large a table is."""
+
+    rows: int
+    data_files: int
+    data_bytes: int
+    manifests: int
+    snapshots: int
+    planning_seconds: float
+    """Time to find the files of a scan of everything."""
+
+
+@dataclass(frozen=True)
+class MaintenanceOutcome:
+    """What a maintenance did to one table."""
+
+    before: TableFigures
+    after: TableFigures
+    files_merged: int
+    files_written: int
+    snapshots_expired: int
+    files_deleted: int
+    bytes_deleted: int
+
+
+def maintain(
+    table: LakeTable,
+    *,
+    postgres: PostgresResource,
+    lake: LakeResource,
+    limits: MaintenanceLimits | None = None,
+    now: datetime | None = None,
+) -> MaintenanceOutcome | None:
+    """Merge, expire and delete; None where there is no such table yet.
+
+    Args:
+        now: default: the clock's.
+
+    Raises:
+        TableIsBusy: batches held the table for longer than is waited for.
+        pyiceberg.exceptions.CommitFailedException: another writer came between.
+    """
+    limits = limits or MaintenanceLimits()
+    now = now or datetime.now(UTC)
+    with hold_table(postgres, table, lock_seconds=60) as connection, lake.open() as catalog:
+        if not table_exists(catalog, table):
+            return None
+        iceberg = load_table(catalog, table)
+        before = measure(iceberg)
+        merged, written = _merge_small_files(iceberg, table, limits)
+        expired = _expire_snapshots(connection, iceberg, now - limits.snapshot_age)
+        deleted, deleted_bytes = _delete_leftovers(iceberg, now - limits.leftover_age)
+        return MaintenanceOutcome(
+            before=before,
+            after=measure(iceberg),
+            files_merged=merged,
+            files_written=written,
+            snapshots_expired=expired,
+            files_deleted=deleted,
+            bytes_deleted=deleted_bytes,
+        )
+
+
+def measure(iceberg: "Table") -> TableFigures:
+    """Return the table's size as it is now."""
+    started = time.monotonic()
+    files = [task.file for task in iceberg.scan().plan_files()]
+    planning_seconds = time.monotonic() - started
+    snapshot = iceberg.current_snapshot()
+    return TableFigures(
+        rows=sum(file.record_count for file in files),
+        data_files=len(files),
+        data_bytes=sum(file.file_size_in_bytes for file in files),
+        manifests=len(snapshot.manifests(iceberg.io)) if snapshot else 0,
+        snapshots=len(iceberg.metadata.snapshots),
+        planning_seconds=planning_seconds,
+    )
+
+
+def _merge_small_files(
+    iceberg: "Table", table: LakeTable, limits: MaintenanceLimits
+) -> tuple[int, int]:
+    """Write the small files of each day as one; return how many there were and are."""
+    merged = written = 0
+    for group in _groups_to_merge(iceberg, limits):
+        files = list(_write_merged(iceberg, table, group))
+        with (
+            iceberg.transaction() as transaction,
+            transaction.update_snapshot(
+                snapshot_properties={MAINTENANCE_PROPERTY: "merged small files"}
+            ).overwrite() as overwrite,
+        ):
+            for task in group:
+                overwrite.delete_data_file(task.file)
+            for file in files:
+                overwrite.append_data_file(file)
+        merged += len(group)
+        written += len(files)
+    return merged, written
+
+
+def _groups_to_merge(iceberg: "Table", limits: MaintenanceLimits) -> Iterator[list["FileScanTask"]]:
+    by_day: dict[Any, list[FileScanTask]] = {}
+    for task in iceberg.scan().plan_files():
+        if task.file.file_size_in_bytes < limits.file_bytes // 2:
+            by_day.setdefault(task.file.partition, []).append(task)
+    for tasks in by_day.values():
+        group: list[FileScanTask] = []
+        size = 0
+        for task in tasks:
+            if size + task.file.file_size_in_bytes > limits.file_bytes:
+                if len(group) >= limits.least_files:
+                    yield group
+                group, size = [], 0
+            group.append(task)
+            size += task.file.file_size_in_bytes
+        if len(group) >= limits.least_files:
+            yield group
+
+
+def _write_merged(
+    iceberg: "Table", table: LakeTable, group: Sequence["FileScanTask"]
+) -> Iterator["DataFile"]:
+    scan = ArrowScan(iceberg.metadata, iceberg.io, iceberg.schema(), AlwaysTrue())
+    rows = pa.concat_tables(
+        pa.Table.from_batches([batch]) for batch in scan.to_record_batches(group)
+    )
+    order: Any = [(name, "ascending") for name in (table.moment, *table.key)]
+    for files in write_data_files(iceberg, [rows.sort_by(order)], file_bytes=rows.nbytes + 1):
+        yield from files
+
+
+def _expire_snapshots(
+    connection: sqlalchemy.Connection, iceberg: "Table", older_than: datetime
+) -> int:
+    # What they say of the days' intervals would go with them.
+    settle_watermarks(connection, iceberg)
+    limit = older_than.timestamp() * 1000
+    heads = {reference.snapshot_id for reference in iceberg.metadata.refs.values()}
+    old = [
+        each.snapshot_id
+        for each in iceberg.metadata.snapshots
+        if each.timestamp_ms < limit and each.snapshot_id not in heads
+    ]
+    if old:
+        iceberg.maintenance.expire_snapshots().by_ids(old).commit()
+        iceberg.refresh()
+    return len(old)
+
+
+def _delete_leftovers(iceberg: "Table", older_than: datetime) -> tuple[int, int]:
+    """Delete files in the table's folder that no snapshot has; return their number and bytes."""
+    known = set(_files_of_snapshots(iceberg))
+    deleted = size = 0
+    for file, location in _list_files(iceberg):
+        if location not in known and file.mtime is not None and file.mtime < older_than:
+            iceberg.io.delete(location)
+            deleted += 1
+            size += file.size or 0
+    return deleted, size
+
+
+def _files_of_snapshots(iceberg: "Table") -> Iterator[str]:
+    yield iceberg.metadata_location
+    yield from (entry.metadata_file for entry in iceberg.metadata.metadata_log)
+    yield from (each.statistics_path for each in iceberg.metadata.statistics)
+    seen: set[str] = set()
+    for snapshot in iceberg.metadata.snapshots:
+        yield snapshot.manifest_list
+        for manifest in snapshot.manifests(iceberg.io):
+            if manifest.manifest_path in seen:
+                continue
+            seen.add(manifest.manifest_path)
+            yield manifest.manifest_path
+            for entry in manifest.fetch_manifest_entry(iceberg.io, discard_deleted=True):
+                yield entry.data_file.file_path
+
+
+def _list_files(iceberg: "Table") -> Iterable[tuple[fs.FileInfo, str]]:
+    """Yield what lies in the table's folder, with its location as Iceberg writes it."""
+    if not isinstance(iceberg.io, PyArrowFileIO):
+        raise TypeError(f"cannot list files by {type(iceberg.io).__name__}")
+    location = iceberg.location()
+    scheme, netloc, path = PyArrowFileIO.parse_location(location)
+    file_system: fs.FileSystem = iceberg.io.fs_by_scheme(scheme, netloc)
+    for file in file_system.get_file_info(fs.FileSelector(path, recursive=True)):
+        if file.type == fs.FileType.File:
+            yield file, location + file.path.removeprefix(path)

@@ -1,0 +1,20 @@
+select
+    event_id,
+    correlation_id,
+    api_key_name,
+    dialect,
+    model,
+    backend,
+    status,
+    is_streaming,
+    finish_reason,
+    prompt_tokens,
+    completion_tokens,
+    is_usage_estimate,
+    duration_seconds,
+    first_token_seconds,
+    {{ list_length('source_chunk_ids') }} as source_chunk_count,
+    occurred_at,
+    {{ utc_hour('occurred_at') }} as hour,
+    {{ utc_day('occurred_at') }} as day
+from {{ source('lake', 'chat_history') }}
