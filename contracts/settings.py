@@ -278,7 +278,9 @@ class EncoderSettings(_Section):
         default=None, description="A ColBERT export to ONNX; default: the built-in MiniLM."
     )
     precision: Literal["int8", "fp32"] = "int8"
-    threads: int = Field(default=0, ge=0, description="Per inference; 0: one per core.")
+    threads: int = Field(
+        default=0, ge=0, description="Inferences at once, each on one core; 0: one per core."
+    )
     batch_tokens: int = Field(
         default=1024, ge=16, description="Tokens of one batch, padding included."
     )

@@ -1,4 +1,4 @@
-"""Puts the texts of all requests through the engine, in batches, on one thread."""
+"""Puts the texts of all requests through the engine, in batches, on a thread per core."""
 
 import math
 import threading
@@ -37,7 +37,7 @@ _log = structlog.get_logger("encoder.batching")
 
 
 class TokenBatcher:
-    """A bounded queue of texts before the engine, and the thread that empties it.
+    """A bounded queue of texts before the engine, and the threads that empty it.
 
     Queries go first. All methods may be called from any thread.
     """
@@ -70,8 +70,12 @@ class TokenBatcher:
         self._last_query = -math.inf
         self._measured_tokens = 0.0
         self._measured_seconds = 0.0
-        self._thread = threading.Thread(target=self._work, name="encoder-engine", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"encoder-engine-{number}", daemon=True)
+            for number in range(engine.concurrency)
+        ]
+        for thread in self._threads:
+            thread.start()
         metrics.watch_queue(lambda: self._waiting_tokens)
 
     def reserve(self, kind: EmbeddingKind, tokens: int) -> "Reservation":
@@ -103,15 +107,16 @@ class TokenBatcher:
         )
 
     def close(self) -> None:
-        """Fail what waits with NotReady, let the batch that runs end, and end the thread."""
+        """Fail what waits with NotReady, let the batches that run end, and end the threads."""
         with self._change:
             self._is_closing = True
             jobs = [job for lane in self._lanes.values() for job in lane.clear()]
             self._waiting_tokens = 0
-            self._change.notify()
+            self._change.notify_all()
         for job in jobs:
             _fail(job, NotReady("The encoder is shutting down."))
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _require_open(self) -> None:
         if self._is_closing:
@@ -121,7 +126,8 @@ class TokenBatcher:
         """Return how long the engine takes for `tokens`, as far as it has been measured."""
         if self._measured_tokens == 0:
             return 1
-        seconds = tokens * self._measured_seconds / self._measured_tokens
+        seconds_of_one = tokens * self._measured_seconds / self._measured_tokens
+        seconds = seconds_of_one / len(self._threads)
         return min(max(math.ceil(seconds), 1), _LONGEST_RETRY_SECONDS)
 
     def _release(self, tokens: int) -> None:
@@ -135,7 +141,8 @@ class TokenBatcher:
             self._lanes[kind].add(job)
             if kind == "query":
                 self._last_query = time.monotonic()
-            self._change.notify()
+            # The texts may be enough for several batches.
+            self._change.notify_all()
         job.future.add_done_callback(lambda _future: self._drop(job))
 
     def _drop(self, job: Job) -> None:
@@ -186,19 +193,24 @@ class TokenBatcher:
         encodings = self._engine.run(texts, with_tokens=any(job.with_tokens for job, _ in batch))
         seconds = time.perf_counter() - started
         tokens = _tokens(batch)
-        self._measured_tokens = self._measured_tokens * _RATE_MEMORY + tokens
-        self._measured_seconds = self._measured_seconds * _RATE_MEMORY + seconds
+        with self._change:
+            self._measured_tokens = self._measured_tokens * _RATE_MEMORY + tokens
+            self._measured_seconds = self._measured_seconds * _RATE_MEMORY + seconds
         self._metrics.observe_batch(
             texts=len(batch),
             tokens=tokens,
             padded_tokens=padded_tokens(batch),
             duration_seconds=seconds,
         )
-        for (job, position), encoding in zip(batch, encodings, strict=True):
-            if job.take(position, encoding):
-                # The caller may have gone away at this moment.
-                with suppress(InvalidStateError):
-                    job.future.set_result(job.encodings)
+        complete: list[Job] = []
+        with self._change:
+            for (job, position), encoding in zip(batch, encodings, strict=True):
+                if job.take(position, encoding):
+                    complete.append(job)
+        for job in complete:
+            # The caller may have gone away at this moment.
+            with suppress(InvalidStateError):
+                job.future.set_result(job.encodings)
 
 
 class Reservation:

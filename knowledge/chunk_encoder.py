@@ -1,7 +1,8 @@
 """Vectors for chunks, encoded many documents at a time."""
 
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from knowledge.ports import BlockingEncoder, FloatArray
@@ -25,7 +26,8 @@ class ChunkEncoder:
     """Encodes chunks' texts, some of them ahead.
 
     A batch of many short texts costs an encoder far less than as many calls, but documents are
-    stored one by one: `encode_ahead` keeps vectors that `encode` will be asked for.
+    stored one by one: `encode_distinct` makes vectors that `encode` will be asked for, on another
+    thread where the caller has more to do, and `keep` hands them over.
     """
 
     def __init__(self, encoder: BlockingEncoder, *, with_tokens: bool) -> None:
@@ -40,13 +42,21 @@ class ChunkEncoder:
         self.token_count = 0
         self.seconds = 0.0
         self._encoder = encoder
-        self._ahead: dict[str, ChunkVectors] = {}
+        self._counting = threading.Lock()
+        self._ahead: Mapping[str, ChunkVectors] = {}
 
-    def encode_ahead(self, texts: Sequence[str]) -> None:
-        """Keep the vectors of `texts`, and forget those kept before."""
-        self._ahead = {}
+    def encode_distinct(self, texts: Sequence[str]) -> dict[str, ChunkVectors]:
+        """Return the vectors of `texts`, by text. May be called from any thread.
+
+        Raises:
+            EncoderUnavailable, ValueError: as `encode`.
+        """
         distinct = list(dict.fromkeys(texts))
-        self._ahead = dict(zip(distinct, self.encode(distinct), strict=True))
+        return dict(zip(distinct, self._encode_all(distinct), strict=True))
+
+    def keep(self, ahead: Mapping[str, ChunkVectors]) -> None:
+        """Let `encode` take from `ahead`, and no more from what was kept before."""
+        self._ahead = ahead
 
     def encode(self, texts: Sequence[str]) -> list[ChunkVectors]:
         """Return the vectors of `texts`, in order.
@@ -56,11 +66,14 @@ class ChunkEncoder:
             ValueError: a text cannot be encoded.
         """
         missing = [text for text in texts if text not in self._ahead]
-        made: list[ChunkVectors] = []
-        for start in range(0, len(missing), _TEXTS_OF_CALL):
-            made += self._call(missing[start : start + _TEXTS_OF_CALL])
-        new = iter(made)
+        new = iter(self._encode_all(missing))
         return [self._ahead[text] if text in self._ahead else next(new) for text in texts]
+
+    def _encode_all(self, texts: Sequence[str]) -> list[ChunkVectors]:
+        made: list[ChunkVectors] = []
+        for start in range(0, len(texts), _TEXTS_OF_CALL):
+            made += self._call(texts[start : start + _TEXTS_OF_CALL])
+        return made
 
     def _call(self, texts: Sequence[str]) -> list[ChunkVectors]:
         started = time.perf_counter()
@@ -74,7 +87,8 @@ class ChunkEncoder:
             )
             for each in encodings
         ]
-        self.seconds += time.perf_counter() - started
-        self.text_count += len(texts)
-        self.token_count += sum(each.token_count for each in encodings)
+        with self._counting:
+            self.seconds += time.perf_counter() - started
+            self.text_count += len(texts)
+            self.token_count += sum(each.token_count for each in encodings)
         return vectors

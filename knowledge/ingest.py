@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from knowledge.chunk_encoder import ChunkEncoder
+from knowledge.chunk_encoder import ChunkEncoder, ChunkVectors
 from knowledge.chunking import DEFAULT_OVERLAP_TOKENS, Chunk, chunk_document
 from knowledge.document_store import (
     IngestResult,
+    StoredDocument,
     chunk_rows,
     find_new_texts,
     find_sources_under,
@@ -50,6 +52,15 @@ class _Read:
     rows: Sequence[Mapping[str, Any]]
 
 
+@dataclass(frozen=True)
+class _InWork:
+    """Documents that are stored when their chunks have been encoded."""
+
+    documents: Sequence[_Read]
+    vectors: Future[dict[str, ChunkVectors]] | None
+    """None where nothing is to be encoded."""
+
+
 class Ingest:
     """One ingest into one collection."""
 
@@ -75,48 +86,61 @@ class Ingest:
         self._attributes = dict(attributes or {})
         self._encoder = encoder
         self.seconds = {"read": 0.0, "chunk": 0.0, "embed": 0.0, "store": 0.0}
-        """Spent so far, by stage."""
+        """Spent so far, by stage; `embed` is the waiting for vectors, made beside the others."""
 
     def run(self, files: Sequence[Path]) -> Iterator[IngestResult | LeftOut]:
         """Store one file after another and yield what became of each.
 
-        A file whose bytes, settings and vectors are as they are stored is not even read.
+        A file whose bytes, settings and vectors are as they are stored is not even read. While
+        some documents' chunks are encoded, those before them are stored and those after them read.
 
         Raises:
             EncoderUnavailable: the encoder does not answer; documents stored so far stay.
             sqlalchemy.exc.DBAPIError: PostgreSQL failed.
         """
-        for start in range(0, len(files), _FILES_LOOKED_UP):
-            yield from self._store_files(files[start : start + _FILES_LOOKED_UP])
+        with ThreadPoolExecutor(1, thread_name_prefix="ingest-encoder") as encoding:
+            batch: list[_Read] = []
+            in_work: _InWork | None = None
+            for read in self._read_changed(files):
+                if not isinstance(read, _Read):
+                    yield read
+                    continue
+                batch.append(read)
+                if sum(len(each.chunks) for each in batch) >= _CHUNKS_ENCODED:
+                    following = self._begin_encoding(batch, encoding)
+                    batch = []
+                    if in_work is not None:
+                        yield from self._store_together(in_work)
+                    in_work = following
+            following = self._begin_encoding(batch, encoding)
+            if in_work is not None:
+                yield from self._store_together(in_work)
+            yield from self._store_together(following)
 
-    def _store_files(self, files: Sequence[Path]) -> Iterator[IngestResult | LeftOut]:
-        with self._timed("store"), self._connection.begin():
-            stored = find_stored(
-                self._connection,
-                [str(file) for file in files],
-                collection=self._collection,
-                encoder=self._encoder,
-            )
-        waiting: list[_Read] = []
-        for file in files:
-            source = str(file)
-            known = stored.get(source)
-            try:
-                if known and known.is_complete:
-                    with self._timed("read"):
-                        fingerprint = self._fingerprint(hash_document(file))
-                    if fingerprint == known.ingest_fingerprint:
-                        yield IngestResult(
-                            known.document_id, source, "unchanged", known.chunk_count
-                        )
-                        continue
-                waiting.append(self._read(file))
-            except UnreadableDocument as error:
-                yield LeftOut(source, str(error))
-            if sum(len(each.chunks) for each in waiting) >= _CHUNKS_ENCODED:
-                yield from self._store_together(waiting)
-                waiting = []
-        yield from self._store_together(waiting)
+    def _read_changed(self, files: Sequence[Path]) -> Iterator[_Read | IngestResult | LeftOut]:
+        for start in range(0, len(files), _FILES_LOOKED_UP):
+            group = files[start : start + _FILES_LOOKED_UP]
+            with self._timed("store"), self._connection.begin():
+                stored = find_stored(
+                    self._connection,
+                    [str(file) for file in group],
+                    collection=self._collection,
+                    encoder=self._encoder,
+                )
+            for file in group:
+                try:
+                    yield self._find_unchanged(file, stored.get(str(file))) or self._read(file)
+                except UnreadableDocument as error:
+                    yield LeftOut(str(file), str(error))
+
+    def _find_unchanged(self, file: Path, known: StoredDocument | None) -> IngestResult | None:
+        if known is None or not known.is_complete:
+            return None
+        with self._timed("read"):
+            fingerprint = self._fingerprint(hash_document(file))
+        if fingerprint != known.ingest_fingerprint:
+            return None
+        return IngestResult(known.document_id, str(file), "unchanged", known.chunk_count)
 
     def _read(self, file: Path) -> _Read:
         with self._timed("read"):
@@ -131,32 +155,36 @@ class Ingest:
         document_id = make_document_id(self._collection, document.source)
         return _Read(document, document_id, chunks, rows)
 
-    def _store_together(self, waiting: Sequence[_Read]) -> Iterator[IngestResult | LeftOut]:
-        """Encode the documents' new chunks at once, then store each in its own transaction."""
-        if self._encoder is not None and waiting:
-            with self._timed("store"), self._connection.begin():
-                texts = find_new_texts(
-                    self._connection,
-                    [(each.document_id, each.rows) for each in waiting],
-                    self._encoder,
-                )
+    def _begin_encoding(self, documents: Sequence[_Read], encoding: ThreadPoolExecutor) -> _InWork:
+        """Have the documents' new chunks encoded at once, in the background."""
+        if self._encoder is None or not documents:
+            return _InWork(documents, None)
+        with self._timed("store"), self._connection.begin():
+            texts = find_new_texts(
+                self._connection,
+                [(each.document_id, each.rows) for each in documents],
+                self._encoder,
+            )
+        return _InWork(documents, encoding.submit(self._encoder.encode_distinct, texts))
+
+    def _store_together(self, in_work: _InWork) -> Iterator[IngestResult | LeftOut]:
+        """Store each document in its own transaction once the chunks are encoded."""
+        if self._encoder is not None and in_work.vectors is not None:
             with self._timed("embed"):
                 try:
-                    self._encoder.encode_ahead(texts)
+                    self._encoder.keep(in_work.vectors.result())
                 except (ValueError, EncoderRefused):
                     # One of the texts is at fault: storing them one by one tells which.
-                    self._encoder.encode_ahead([])
-        for each in waiting:
+                    self._encoder.keep({})
+        for each in in_work.documents:
             try:
                 yield self._store(each)
             except (ValueError, EncoderRefused) as error:
                 yield LeftOut(each.document.source, f"it could not be embedded: {error}")
 
     def _store(self, read: _Read) -> IngestResult:
-        embedding_before = self._encoder.seconds if self._encoder else 0.0
-        started = time.perf_counter()
-        with self._connection.begin():
-            result = store_document(
+        with self._timed("store"), self._connection.begin():
+            return store_document(
                 self._connection,
                 read.document,
                 read.chunks,
@@ -165,10 +193,6 @@ class Ingest:
                 attributes=self._attributes,
                 fingerprint=self._fingerprint(read.document.content_sha256),
             )
-        embedding = (self._encoder.seconds if self._encoder else 0.0) - embedding_before
-        self.seconds["embed"] += embedding
-        self.seconds["store"] += time.perf_counter() - started - embedding
-        return result
 
     def _fingerprint(self, content_sha256: bytes) -> bytes:
         return ingest_fingerprint(

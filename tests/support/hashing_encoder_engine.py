@@ -32,6 +32,7 @@ class HashingEncoderEngine:
         self, model: EncoderModel = HASHING_MODEL, *, seconds_per_batch: float = 0
     ) -> None:
         self.model = model
+        self.concurrency = 1
         self.batches: list[int] = []
         """Texts of each batch that was run."""
         self.failing_words: set[str] = set()
