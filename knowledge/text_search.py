@@ -1,7 +1,7 @@
 """Full-text search over the ingested documents' chunks in PostgreSQL."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -27,6 +27,8 @@ _FEWEST_PAIRED_CANDIDATES = 1000
 _MOST_RANKED_CHUNKS = 10_000
 """Even a word that is everywhere may be all there is to a question: then some of its chunks are
 ranked, so that the search answers in time."""
+_MOST_FILL_INS = 2000
+"""Ranked to fill up what chunks with the telling words left of the limit."""
 _POSITION_WEIGHTS = (0.1, 0.2, 0.6, 1.0)
 """Of a word in a place of class D, C, B (content) and A (headings), for `ts_rank`. Tried with
 twenty questions on 1,666 pages of the Python and PostgreSQL manuals, 0.6 did better than 0.25 and
@@ -114,7 +116,11 @@ class TextSearch:
             found = [term for term in terms if term.chunk_count > 0][:_MAX_TERMS]
             scores: dict[UUID, float] = {}
             for candidates in _candidate_queries(found, scope):
-                scores = await _rank_chunks(connection, candidates, found, limit, scope.filters)
+                most_ranked = _MOST_FILL_INS if scores else _MOST_RANKED_CHUNKS
+                more = await _rank_chunks(
+                    connection, candidates, found, limit, most_ranked, scope.filters
+                )
+                scores = _best({**more, **scores}, limit) if scores else more
                 if len(scores) >= limit:
                     break
         # A word takes part with its weight at most: `ts_rank` of one word does not exceed 1.
@@ -233,6 +239,7 @@ async def _rank_chunks(
     candidates: str,
     terms: Sequence[_Term],
     limit: int,
+    most_ranked: int,
     filters: SearchFilters,
 ) -> dict[UUID, float]:
     score = sql.SQL(" + ").join(
@@ -243,7 +250,7 @@ async def _rank_chunks(
     )
     parameters: dict[str, Any] = {
         "candidates": candidates,
-        "most_ranked": _MOST_RANKED_CHUNKS,
+        "most_ranked": most_ranked,
         "limit": limit,
         "position_weights": list(_POSITION_WEIGHTS),
         **filter_parameters(filters),
@@ -255,6 +262,11 @@ async def _rank_chunks(
         _RANK.format(score=score, condition=chunk_condition(filters)), parameters, binary=True
     )
     return dict(await ranked.fetchall())
+
+
+def _best(scores: Mapping[UUID, float], limit: int) -> dict[UUID, float]:
+    ordered = sorted(scores.items(), key=lambda scored: (-scored[1], scored[0]))
+    return dict(ordered[:limit])
 
 
 def _any_of(terms: Sequence[_Term]) -> str:

