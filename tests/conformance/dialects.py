@@ -18,7 +18,4 @@ class Dialect:
 
 _MESSAGES = [{"role": "user", "content": "Which gate is open?"}]
 
-DIALECTS = (
-    Dialect("chat", "/v1/chat/completions", {"messages": _MESSAGES}),
-    Dialect("responses", "/v1/responses", {"input": "Which gate is open?", "store": False}),
-)
+DIALECTS = (Dialect("chat", "/v1/chat/completions", {"messages": _MESSAGES}),)

@@ -14,7 +14,6 @@ _ROOMS = (
     "assets",
     "sluice",
     "platform",
-    "dbt",
 )
 _FILES = ("workspace.yaml", "dagster.yaml", "pyproject.toml")
 
