@@ -65,12 +65,11 @@ class CircuitBreaker:
         self._trial_due = 0.0
 
     def _change(self, state: BreakerState) -> None:
-        if state == self.state:
-            return
-        self.state = state
-        if state == "open":
+        before, self.state = self.state, state
+        # A trial that fails is no change: one goes out again and again while a backend is away.
+        if before == "closed" and state == "open":
             _log.warning(
                 "backend out of use", backend=self._backend, failures_in_a_row=self._failures
             )
-        elif state == "closed":
+        elif before != "closed" and state == "closed":
             _log.info("backend in use again", backend=self._backend)

@@ -18,4 +18,7 @@ class Dialect:
 
 _MESSAGES = [{"role": "user", "content": "Which gate is open?"}]
 
-DIALECTS = (Dialect("chat", "/v1/chat/completions", {"messages": _MESSAGES}),)
+DIALECTS = (
+    Dialect("chat", "/v1/chat/completions", {"messages": _MESSAGES}),
+    Dialect("responses", "/v1/responses", {"input": "Which gate is open?", "store": False}),
+)

@@ -25,6 +25,21 @@ _EXTRAS: dict[str, dict[str, Any]] = {
         "seed": 1,
     },
 }
+_EXTRAS["/v1/responses"] = {
+    "input": [
+        {"role": "user", "content": [{"type": "input_text", "text": "Open it."}]},
+        {"type": "reasoning", "id": "rs_1", "summary": []},
+        {"type": "function_call", "call_id": "c", "name": "open_gate", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": "done"},
+    ],
+    "instructions": "Be brief.",
+    "tools": [{"type": "function", "strict": True, **tool["function"]} for tool in _TOOLS],
+    "text": {"format": {"type": "json_schema", "name": "a", "schema": {}}},
+    "previous_response_id": None,
+    "max_output_tokens": 16,
+    "reasoning": {"effort": "low"},
+    "metadata": {"a": "b"},
+}
 _ODD_STRINGS = (
     "",
     "\x00",

@@ -20,7 +20,7 @@ from aiohttp import web
 from contracts.settings import GatewaySettings
 from sluice.servers.gateway import gateway_process
 from tests.conformance.fuzzed_bodies import FuzzedRequest, fuzzed_requests
-from tests.gateway.conftest import UNREACHABLE_DATABASE, UNREACHABLE_NATS
+from tests.gateway.conftest import UNREACHABLE_NATS
 from tests.gateway.scripted_upstream import COMPLETION, STREAM, ScriptedUpstream, stream_script
 from tests.support.ports import free_port
 from tests.support.processes import running
@@ -37,7 +37,9 @@ _INSIDES = re.compile(
 
 
 @pytest.fixture
-def process(upstream: ScriptedUpstream, tmp_path: Path) -> Iterator[tuple[str, psutil.Process]]:
+def process(
+    upstream: ScriptedUpstream, tmp_path: Path, database_url: str
+) -> Iterator[tuple[str, psutil.Process]]:
     """A gateway in a process of its own: its URL, and the process."""
     port = free_port()
     config = tmp_path / "sluice.toml"
@@ -61,7 +63,7 @@ def process(upstream: ScriptedUpstream, tmp_path: Path) -> Iterator[tuple[str, p
     environment = {
         "SLUICE_CONFIG": str(config),
         "NATS_URL": UNREACHABLE_NATS,
-        "DATABASE_URL": UNREACHABLE_DATABASE,
+        "DATABASE_URL": database_url,
     }
     spec = gateway_process(GatewaySettings(port=port), environment)
     with running(spec, log=tmp_path / "log") as started:

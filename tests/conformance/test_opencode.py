@@ -12,12 +12,14 @@ from aiohttp import web
 from tests.conformance.javascript import require_packages
 from tests.gateway.running_gateway import RunningGateway
 from tests.gateway.scripted_upstream import ScriptedUpstream, stream_script
-from tests.support.recorded_answers import Call, Recorder, Text, Turn
+from tests.support.recorded_answers import RECORDERS, Call, Recorder, Text, Turn
 
 FOLDER = Path(__file__).with_name("opencode")
 QUESTION = "Which gate is open? It is in notes.txt."
 NOTES = "the north gate is open"
 ANSWER = "It is the north gate."
+PROVIDERS = ("@ai-sdk/openai-compatible", "@ai-sdk/openai")
+"""The part of opencode that speaks the protocol: chat completions, responses."""
 _SECONDS = 120
 
 
@@ -31,10 +33,14 @@ def opencode() -> Path:
     return binaries[0]
 
 
+@pytest.mark.parametrize(
+    ("provider", "recorder"), zip(PROVIDERS, RECORDERS, strict=False), ids=PROVIDERS
+)
 async def test_session_with_a_tool_call(
     opencode: Path,
     gateway: RunningGateway,
     upstream: ScriptedUpstream,
+    provider: str,
     recorder: Recorder,
     tmp_path: Path,
 ) -> None:
@@ -44,7 +50,7 @@ async def test_session_with_a_tool_call(
     notes.write_text(NOTES)
     upstream.script = _read_then_answer(recorder, notes)
 
-    events = await _run(opencode, tmp_path, _configuration(gateway, recorder.model))
+    events = await _run(opencode, tmp_path, _configuration(gateway, provider, recorder.model))
 
     parts = [event["part"] for event in events]
     [tool] = [part for part in parts if part["type"] == "tool"]
@@ -75,11 +81,11 @@ def _read_then_answer(recorder: Recorder, file: Path) -> Any:
     return script
 
 
-def _configuration(gateway: RunningGateway, model: str) -> dict[str, Any]:
+def _configuration(gateway: RunningGateway, package: str, model: str) -> dict[str, Any]:
     """https://opencode.ai/docs/providers/"""
     provider = {
-        "npm": "@ai-sdk/openai-compatible",
-        "options": {"baseURL": f"{gateway.url}/v1"},
+        "npm": package,
+        "options": {"baseURL": f"{gateway.url}/v1", "apiKey": "none"},
         "models": {model: {"tool_call": True}},
     }
     return {

@@ -1,5 +1,7 @@
 """The states of a backend's circuit breaker; time is given, so nothing waits."""
 
+from structlog.testing import capture_logs
+
 from contracts.settings import RoutingSettings
 from gateway.backends.breaker import CircuitBreaker
 
@@ -69,6 +71,19 @@ def test_a_trial_that_fails_opens_it_at_once() -> None:
 
     assert breaker.state == "open"
     assert not breaker.admits(120.9)
+
+
+def test_the_log_has_a_line_for_each_change_and_none_for_a_failed_trial() -> None:
+    with capture_logs() as lines:
+        breaker = opened()
+        for now in (110.0, 120.0, 130.0):
+            breaker.begin(now)
+            breaker.fail(now)
+        breaker.begin(140.0)
+        breaker.pass_trial()
+        breaker.succeed()
+
+    assert [line["event"] for line in lines] == ["backend out of use", "backend in use again"]
 
 
 def test_a_sign_of_life_makes_the_trial_due() -> None:

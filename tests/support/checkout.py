@@ -14,6 +14,7 @@ _ROOMS = (
     "assets",
     "sluice",
     "platform",
+    "dbt",
 )
 _FILES = ("workspace.yaml", "dagster.yaml", "pyproject.toml")
 
