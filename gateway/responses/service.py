@@ -68,11 +68,11 @@ class ResponsesService:
         previous_id = request.body.previous_response_id
         if previous_id is not None:
             continued = await self._store.load_conversation(api_key_name, previous_id)
-        elif is_stored:
-            # Before the model works for an answer that cannot be given.
-            await self._store.require_available()
         items = await self._resolve_references(request.items, api_key_name)
         messages = await self._make_messages(request, items, continued)
+        if is_stored and continued is None:
+            # Before the model works for an answer that cannot be given.
+            await self._store.require_available()
         response = new_response(request, new_id(RESPONSE_PREFIX), is_stored=is_stored)
         keep: KeepResponse | None = None
         if is_stored:

@@ -68,8 +68,8 @@ def backend_at(url: str, **fields: Any) -> BackendSettings:
     [
         pytest.param(
             {MESSAGES: missing("messages", 500), RESPONSES: missing("input")},
-            (404, "File Not Found"),
-            {"messages", "responses"},
+            (404, '{"error":{"code":404,"message":"File Not Found","type":"not_found_error"}}'),
+            {"messages"},
             id="llama.cpp",
         ),
         pytest.param(
@@ -104,9 +104,10 @@ async def test_an_api_is_spoken_that_misses_its_fields(
         assert await detect_apis(router.backends[0]) == found
 
 
-async def test_llamacpp_itself_is_found_to_speak_messages_and_responses(llamacpp_url: str) -> None:
+async def test_llamacpp_itself_is_found_to_speak_messages_alone(llamacpp_url: str) -> None:
+    """It has the path of the responses too, but no client can use its events."""
     async with running_router(backend_at(llamacpp_url)) as router:
-        assert await detect_apis(router.backends[0]) == {"messages", "responses"}
+        assert await detect_apis(router.backends[0]) == {"messages"}
 
 
 async def test_a_running_gateway_finds_out_by_itself() -> None:

@@ -1,5 +1,7 @@
 """Retrieval for Responses clients: the tool `file_search`, and passages nobody asked for."""
 
+import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -200,3 +202,16 @@ async def test_the_built_in_model_answers_with_citations(
         assert "Zebrafish" in response.output_text
         message: Any = response.output[1]
         assert message.content[0].annotations[0].file_id == FILE_ID
+
+
+async def test_the_documented_example_runs(
+    start_gateway: StartGateway, database_url: str, documents: None
+) -> None:
+    page = Path(__file__).parents[3] / "docs" / "responses.md"
+    [example] = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    gateway = start_gateway(database_url=database_url)
+    found: dict[str, Any] = {}
+    code = example.replace("http://127.0.0.1:8080", gateway.url)
+    await asyncio.to_thread(exec, code, found)
+    assert "Zebrafish" in found["first"].output_text
+    assert found["second"].previous_response_id == found["first"].id

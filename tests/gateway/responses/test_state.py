@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -13,6 +14,7 @@ from psycopg import sql
 from contracts.subjects import PipelineSubject
 from tests.conformance.replay import replay
 from tests.conformance.turns import FUNCTIONS, PLAIN, TURNS
+from tests.gateway.access_keys import make_key
 from tests.gateway.conftest import StartGateway, backend_of
 from tests.gateway.recorded_events import wait_for_events
 from tests.gateway.responses.conftest import sdk_of
@@ -308,3 +310,37 @@ async def test_the_event_of_a_stored_response_goes_to_the_pipeline(
     assert chat.answer["content"] == "Hello."
     assert chat.usage.total_tokens == 11
     assert json.dumps(chat.parameters)
+
+
+@pytest.mark.parametrize("is_streaming", [False, True])
+async def test_behaviour_14_what_one_key_stored_is_not_there_for_another(
+    start_gateway: StartGateway,
+    upstream: ScriptedUpstream,
+    database_url: str,
+    tmp_path: Path,
+    is_streaming: bool,
+) -> None:
+    key_file = tmp_path / "keys.json"
+    keys = [make_key(key_file, name) for name in ("reader", "other")]
+    gateway = start_gateway(
+        backend_of(upstream), database_url=database_url, gateway={"keys_file": key_file}
+    )
+    upstream.script = stream_script(STREAM) if is_streaming else upstream.script
+    async with sdk_of(gateway, keys[0]) as reader, sdk_of(gateway, keys[1]) as other:
+        response = await create(reader, is_streaming=is_streaming, input="Hello")
+        assert (await reader.responses.retrieve(response.id)).id == response.id
+        for call in (
+            other.responses.retrieve(response.id),
+            other.responses.input_items.list(response.id),
+            other.responses.delete(response.id),
+        ):
+            with pytest.raises(openai.NotFoundError):
+                await call
+        with pytest.raises(openai.BadRequestError) as failure:
+            await create(other, input="And?", previous_response_id=response.id)
+        assert failure.value.code == "previous_response_not_found"
+        reference: Any = [{"type": "item_reference", "id": response.output[0].id}]
+        with pytest.raises(openai.NotFoundError):
+            await create(other, input=reference)
+    [row] = rows(database_url, "SELECT api_key_name FROM api_responses")
+    assert row["api_key_name"] == "reader"
