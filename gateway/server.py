@@ -14,6 +14,7 @@ from contracts.settings import Settings, SettingsError, load_settings
 from gateway.access.key_file import KeyFileError
 from gateway.access.opening import KeysNeeded
 from gateway.app import create_app, split_grace
+from gateway.http_output import HeadJoiningProtocol
 from gateway.logs import configure_logging
 
 _KEEP_ALIVE_SECONDS = 75
@@ -68,7 +69,7 @@ def server_config(settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         create_app(settings),
         loop="uvloop",
-        http="httptools",
+        http=HeadJoiningProtocol,
         ws="none",
         lifespan="on",
         log_config=None,

@@ -2,13 +2,11 @@
 
 from time import perf_counter
 
-import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.logs import request_log
 from gateway.metrics import GatewayMetrics
 from gateway.request_context import current_request
-
-_log = structlog.get_logger("gateway.request")
 
 CLIENT_CLOSED_REQUEST = 499
 """Logged where the client went away before an answer; nginx's number, never sent."""
@@ -53,4 +51,5 @@ class LoggerMiddleware:
             fields["call_status"] = context.call_status
             fields["prompt_tokens"] = context.usage.prompt_tokens
             fields["completion_tokens"] = context.usage.completion_tokens
-        _log.info("request", **fields)
+        fields["correlation_id"] = context.correlation_id
+        request_log.write(fields)
