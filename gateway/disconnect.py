@@ -6,7 +6,9 @@ from typing import Self
 
 from starlette.types import Receive
 
-_PATIENCE_SECONDS = 0.05
+from gateway.coarse_timers import CoarseTimer
+
+_PATIENCE_SECONDS = 0.03
 
 
 class ClientDisconnected(Exception):
@@ -26,11 +28,12 @@ class DisconnectWatch:
         self._has_disconnected = False
         self._watched: asyncio.Task[object] | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._start_handle: asyncio.TimerHandle | None = None
+        self._start_timer: CoarseTimer | None = None
 
     async def __aenter__(self) -> Self:
         self._watched = asyncio.current_task()
-        self._start_handle = asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, self._start)
+        due = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
+        self._start_timer = CoarseTimer(due, self._start)
         return self
 
     async def __aexit__(
@@ -39,8 +42,8 @@ class DisconnectWatch:
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._start_handle is not None:
-            self._start_handle.cancel()
+        if self._start_timer is not None:
+            self._start_timer.cancel()
         if self._watcher is None:
             return
         self._watcher.cancel()

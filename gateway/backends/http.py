@@ -20,6 +20,7 @@ from gateway.backends.http_answer import HttpAnswer
 from gateway.backends.requests import BackendRequest
 from gateway.backends.session import BackendSession
 from gateway.backends.slots import Slots
+from gateway.coarse_timers import TimeLimit
 from gateway.errors import BackendError
 from gateway.request_context import RequestContext
 
@@ -268,7 +269,7 @@ class HttpBackend:
     async def _guard(self, operation: Awaitable[T], *, deadline: float) -> T:
         """Await `operation` until `deadline` (event loop time) and name what went wrong."""
         try:
-            async with asyncio.timeout_at(deadline):
+            with TimeLimit(deadline):
                 return await operation
         except aiohttp.ConnectionTimeoutError as error:
             raise self.error(

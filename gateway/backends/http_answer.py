@@ -7,10 +7,11 @@ import aiohttp
 from aiohttp import ClientResponse
 
 from gateway.backends.retry_after import read_retry_after
+from gateway.coarse_timers import TimeLimit
 from gateway.errors import BackendError, Header
 
-_PASSED_BACK = frozenset({"x-request-id", "request-id", "retry-after", "retry-after-ms"})
-_PASSED_BACK_PREFIXES = ("openai-", "anthropic-", "x-ratelimit-")
+_PASSED_BACK = frozenset({b"x-request-id", b"request-id", b"retry-after", b"retry-after-ms"})
+_PASSED_BACK_PREFIXES = (b"openai-", b"anthropic-", b"x-ratelimit-")
 _DRAIN_SECONDS = 0.25
 
 
@@ -35,8 +36,8 @@ class HttpAnswer:
         self.status = response.status
         self.content_type = response.headers.get("Content-Type", "application/octet-stream")
         self.headers: list[Header] = [
-            (name.encode("latin-1"), value.encode("latin-1", "replace"))
-            for raw_name, value in response.headers.items()
+            (name, value)
+            for raw_name, value in response.raw_headers
             if (name := raw_name.lower()) in _PASSED_BACK or name.startswith(_PASSED_BACK_PREFIXES)
         ]
         self.on_failure: Callable[[], None] | None = None
@@ -82,7 +83,7 @@ class HttpAnswer:
                 return data
             if deadline is None:
                 deadline = asyncio.get_running_loop().time() + self._idle_timeout_seconds
-            async with asyncio.timeout_at(deadline):
+            with TimeLimit(deadline):
                 return await content.readany()
         except TimeoutError as error:
             raise self._fail("fell silent", "timeout", status=504) from error
