@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from contracts.settings import Settings
 from gateway.access.opening import open_access
@@ -34,6 +35,7 @@ from gateway.errors import GatewayError
 from gateway.health import HealthEndpoint
 from gateway.metrics import GatewayMetrics
 from gateway.middleware.access import AccessMiddleware
+from gateway.middleware.direct_routes import DirectRoutes
 from gateway.middleware.logger import LoggerMiddleware
 from gateway.middleware.recovery import RecoveryMiddleware
 from gateway.middleware.request_context import RequestContextMiddleware
@@ -139,18 +141,19 @@ def create_app(settings: Settings) -> Starlette:
             stack.push_async_callback(retention.stop)
             yield
 
+    max_body_bytes = settings.gateway.max_body_bytes
+    endpoints: dict[str, ASGIApp] = {
+        "/v1/chat/completions": ChatCompletionsEndpoint(service, max_body_bytes=max_body_bytes),
+        "/v1/messages": MessagesEndpoint(service, max_body_bytes=max_body_bytes),
+        "/v1/messages/count_tokens": CountTokensEndpoint(
+            TokenCounter(router, retriever), max_body_bytes=max_body_bytes
+        ),
+        "/v1/responses": CreateResponseEndpoint(responses, max_body_bytes=max_body_bytes),
+        "/v1/embeddings": EmbeddingsEndpoint(embeddings, max_body_bytes=max_body_bytes),
+    }
     return Starlette(
         routes=[
-            Route(
-                "/v1/chat/completions",
-                ChatCompletionsEndpoint(service, max_body_bytes=settings.gateway.max_body_bytes),
-                methods=["POST"],
-            ),
-            Route(
-                "/v1/responses",
-                CreateResponseEndpoint(responses, max_body_bytes=settings.gateway.max_body_bytes),
-                methods=["POST"],
-            ),
+            *(Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()),
             Route(
                 "/v1/responses/{response_id}",
                 stored_responses.show_or_delete,
@@ -162,24 +165,6 @@ def create_app(settings: Settings) -> Starlette:
                 methods=["GET"],
             ),
             Route("/v1/responses/{response_id}/cancel", stored_responses.cancel, methods=["POST"]),
-            Route(
-                "/v1/embeddings",
-                EmbeddingsEndpoint(embeddings, max_body_bytes=settings.gateway.max_body_bytes),
-                methods=["POST"],
-            ),
-            Route(
-                "/v1/messages",
-                MessagesEndpoint(service, max_body_bytes=settings.gateway.max_body_bytes),
-                methods=["POST"],
-            ),
-            Route(
-                "/v1/messages/count_tokens",
-                CountTokensEndpoint(
-                    TokenCounter(router, retriever),
-                    max_body_bytes=settings.gateway.max_body_bytes,
-                ),
-                methods=["POST"],
-            ),
             Route("/v1/models", models.list_models, methods=["GET"]),
             Route("/v1/models/{model:path}", models.show_model, methods=["GET"]),
             Route("/healthz", health.show, methods=["GET"]),
@@ -191,6 +176,7 @@ def create_app(settings: Settings) -> Starlette:
             Middleware(LoggerMiddleware, metrics=metrics),
             Middleware(RecoveryMiddleware),
             Middleware(AccessMiddleware, access=access),
+            Middleware(DirectRoutes, endpoints=endpoints),
         ],
         exception_handlers={
             GatewayError: answer_gateway_error,
