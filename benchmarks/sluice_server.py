@@ -69,7 +69,7 @@ def sluice_server(
         base_url=base_url,
         command=spec.command,
         environment=spec.environment,
-        translates_messages=False,
+        translates_messages=True,
         settle=wait_until_shipped,
     )
 
