@@ -73,3 +73,15 @@ class ConversationTooLong(InvalidRequest):
             param="previous_response_id",
             code="conversation_too_long",
         )
+
+
+class ReferencesTooLarge(InvalidRequest):
+    """400: the responses that hold the items referred to have more bytes than are read back."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The responses that hold the items referred to have more bytes than"
+            " responses.max_conversation_bytes.",
+            param="input",
+            code="conversation_too_long",
+        )

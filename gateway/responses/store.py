@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy import (
     ARRAY,
     Text,
+    and_,
     delete,
     func,
     insert,
@@ -35,6 +36,7 @@ from gateway.responses.errors import (
     ItemNotFound,
     PreviousResponseFailed,
     PreviousResponseNotFound,
+    ReferencesTooLarge,
     ResponseNotFound,
     StoreUnavailable,
 )
@@ -184,17 +186,24 @@ class ResponseStore:
 
         Raises:
             ItemNotFound: one is not there.
+            ReferencesTooLarge: the responses that hold them are larger than the settings allow.
             StoreUnavailable: the database did not answer.
         """
         wanted = {item_id for item_id in item_ids if is_storable(item_id)}
-        statement = select(_columns.input_items, _columns.response).where(
+        is_holder = and_(
             _columns.item_ids.bool_op("&&")(literal(sorted(wanted), ARRAY(Text))),
             _columns.api_key_name == api_key_name,
             _columns.expires_at > func.now(),
         )
         found: dict[str, Item] = {}
         async with self._connect() as connection:
-            rows = (await connection.execute(statement)).all()
+            size = await connection.execute(
+                select(func.coalesce(func.sum(_columns.size_bytes), 0)).where(is_holder)
+            )
+            if size.scalar_one() > self._settings.max_conversation_bytes:
+                raise ReferencesTooLarge
+            holders = select(_columns.input_items, _columns.response).where(is_holder)
+            rows = (await connection.execute(holders)).all()
         for row in rows:
             output = _response_decoder.decode(row.response).output
             for item in (*_items_decoder.decode(row.input_items), *output):

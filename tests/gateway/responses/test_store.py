@@ -16,6 +16,7 @@ from gateway.responses.errors import (
     ItemNotFound,
     PreviousResponseFailed,
     PreviousResponseNotFound,
+    ReferencesTooLarge,
     ResponseNotFound,
     StoreUnavailable,
 )
@@ -159,6 +160,9 @@ async def test_behaviour_14_a_conversation_is_bounded_in_turns_and_bytes(
     await small.load_conversation(KEY, "resp_5")
     with pytest.raises(ConversationTooLong):
         await small.load_conversation(KEY, "resp_6")
+    assert await small.find_items(KEY, ["msg_out5"])
+    with pytest.raises(ReferencesTooLarge):
+        await small.find_items(KEY, ["msg_out5", "msg_out6"])
 
 
 async def test_items_are_found_by_their_ids(store: ResponseStore) -> None:
