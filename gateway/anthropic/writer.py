@@ -24,6 +24,7 @@ class _MessageStart(Struct):
 
 
 _start_decoder = msgspec.json.Decoder(_MessageStart)
+_REQUEST_ID = b"request-id"
 _JSON = "application/json"
 _EVENT_STREAM = "text/event-stream; charset=utf-8"
 
@@ -46,7 +47,8 @@ class _AnthropicWriter:
         await send_part(self._send, event, is_last=True)
 
     def _with_id(self, headers: Sequence[Header]) -> list[Header]:
-        return [*headers, (b"request-id", self._request_id.encode("ascii"))]
+        own = (_REQUEST_ID, self._request_id.encode("ascii"))
+        return [*(header for header in headers if header[0] != _REQUEST_ID), own]
 
 
 class MessagesWriter(_AnthropicWriter):
