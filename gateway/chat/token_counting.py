@@ -162,7 +162,8 @@ async def _count_by_backend(
 
 
 async def _ask(route: ModelRoute, build: Any, context: RequestContext) -> tuple[str, bytes]:
-    answer = await route.open(build, context, "chat")
+    # No API of its own: any backend that can answer the client may be asked.
+    answer = await route.open(build, context, "messages")
     try:
         body = await answer.read_all()
     finally:

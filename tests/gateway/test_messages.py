@@ -220,6 +220,16 @@ async def test_errors_before_the_endpoint_are_told_in_the_clients_envelope(
         assert set(await response.json()) == {"error"}
 
 
+async def test_an_answer_that_cannot_be_translated_is_502(
+    gateway: RunningGateway, upstream: ScriptedUpstream, client: aiohttp.ClientSession
+) -> None:
+    odd = completion({"role": "assistant", "content": [{"type": "text", "text": "Hello."}]})
+    upstream.script = lambda _request: answer_json(odd)
+    async with client.post(gateway.url + MESSAGES, json=message_body()) as response:
+        assert response.status == 502
+        assert (await read_error(response))["type"] == "api_error"
+
+
 async def test_a_defect_is_told_in_anthropics_envelope(
     gateway: RunningGateway, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
