@@ -36,7 +36,7 @@ Seconds = Annotated[float, Field(gt=0)]
 Api = Literal["chat", "messages", "responses", "embeddings"]
 """OpenAI's chat completions, Anthropic's messages, OpenAI's responses and embeddings."""
 
-_SECRET_KEYS = {"api_key", "url", "postgres_url"}
+_SECRET_KEYS = {"api_key", "url", "postgres_url", "s3_secret_key"}
 """Never repeated in a complaint: a URL may hold a password."""
 
 _DEFAULT_BACKEND_PORTS = {"vllm": 8000, "llamacpp": 8081, "lmstudio": 1234}
@@ -356,6 +356,29 @@ class LakeSettings(_Section):
     snapshot_days: float = Field(
         default=7, gt=0, description="How long snapshots are kept, for time travel."
     )
+    catalog: Literal["embedded", "nessie"] = Field(
+        default="embedded", description="`nessie`: a server, with its warehouse on S3."
+    )
+    nessie_url: Annotated[str, AfterValidator(_strip_trailing_slash)] = Field(
+        default="http://127.0.0.1:19120", pattern=r"^https?://\S+$"
+    )
+    nessie_warehouse: str = Field(
+        default="warehouse", min_length=1, description="Its name in Nessie's configuration."
+    )
+    s3_endpoint: str | None = Field(
+        default=None, pattern=r"^https?://\S+$", description="Default: that of AWS."
+    )
+    s3_region: str = "us-east-1"
+    s3_access_key: str | None = Field(
+        default=None, description="Without it, the credentials of the environment."
+    )
+    s3_secret_key: SecretStr | None = None
+    trino_url: str = Field(
+        default="http://127.0.0.1:8081",
+        pattern=r"^https?://[^/\s:]+:\d+$",
+        description="Builds and answers from the marts where the catalog is `nessie`.",
+    )
+    trino_catalog: str = Field(default="lake", pattern=r"^\w+$")
 
 
 class RetentionSettings(_Section):

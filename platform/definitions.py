@@ -26,6 +26,7 @@ from resources.encoder import EncoderResource
 from resources.jetstream import JetStreamResource
 from resources.lake import LakeResource
 from resources.postgres import PostgresResource
+from resources.trino import TrinoResource
 from sensors.consumer_lag import consumer_lag_watch
 from sensors.dead_letters import dead_letters_watch
 from sensors.declarations import pull_sensors
@@ -69,5 +70,6 @@ defs = Definitions(
         "postgres": PostgresResource(),
         "encoder": EncoderResource(),
         "lake": LakeResource(),
+        "trino": TrinoResource(),
     },
 )

@@ -11,6 +11,7 @@ from contracts.settings import Settings
 from sluice.dead_letters import dead_letters
 from sluice.forget import forget
 from sluice.keys import keys
+from sluice.lake import lake
 from sluice.with_settings import with_settings
 
 
@@ -23,6 +24,7 @@ def main() -> None:
 main.add_command(keys)
 main.add_command(dead_letters)
 main.add_command(forget)
+main.add_command(lake)
 
 
 @main.command()

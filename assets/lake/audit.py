@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.lake.findings import NO_NULLS, ROW_COUNT, UNIQUE, WITHIN_DAY, Finding
+from assets.lake.findings import COMMITTED, NO_NULLS, ROW_COUNT, UNIQUE, WITHIN_DAY, Finding
 from assets.lake.intervals import Interval
 from contracts.lake import LakeTable
 
@@ -34,7 +34,7 @@ class Audit:
             yield batch
 
     def conclude(self, *, expected: int) -> list[Finding]:
-        """Return a finding for each of `AUDITS`, in that order."""
+        """Return what was found of the rows."""
         return [
             Finding(
                 ROW_COUNT,
@@ -88,6 +88,12 @@ class Audit:
             is_after = pc.or_(pc.greater(after[name], before[name]), pc.and_(is_equal, is_after))
         self.not_ascending += _count_not_true(is_after)
         self._last = keys.slice(keys.num_rows - 1)
+
+
+def audit_commit(before: int, after: int, row_count: int) -> Finding:
+    """Return what is found of a commit of `row_count` rows to a day of `before` rows."""
+    details = {"rows_before": before, "rows_after": after, "rows_of_batch": row_count}
+    return Finding(COMMITTED, after == before + row_count, details)
 
 
 def _count_not_true(mask: Any) -> int:

@@ -5,7 +5,8 @@ The steps, each of which may be the last one of a process that is killed:
 1. the table's lock is taken, so that one batch at a time is at work on it;
 2. the interval is found: from the day's watermark to the oldest running transaction;
 3. its rows are read, audited and written to data files, which no snapshot knows yet;
-4. one commit makes a snapshot of the files, with the interval in its summary;
+4. one commit makes a snapshot of the files, with the interval in its summary; with Nessie on a
+   branch of the batch's own, which is looked at and then merged;
 5. the watermark is recorded.
 
 Until 4, nothing has happened: the next batch finds the same watermark, and the files left over are
@@ -15,7 +16,7 @@ another has: the commit demands that the table still is at the snapshot it was f
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -27,19 +28,20 @@ from pyiceberg.exceptions import CommitFailedException
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import OperationalError
 
-from assets.lake.audit import Audit
+from assets.lake.audit import Audit, audit_commit
 from assets.lake.data_files import delete_data_files, write_data_files
 from assets.lake.extraction import extract
 from assets.lake.findings import AuditFailed, Finding
-from assets.lake.iceberg_tables import ensure_table, table_exists
+from assets.lake.iceberg_tables import count_rows, ensure_table, table_exists
 from assets.lake.intervals import (
     Interval,
     find_low_watermark,
     forget_watermarks,
     record_watermark,
+    settle_watermarks,
 )
 from contracts.lake import LakeTable
-from resources.lake import LakeResource
+from resources.lake import LakeResource, Staging
 from resources.postgres import PostgresResource
 
 if TYPE_CHECKING:
@@ -104,9 +106,13 @@ def move_day(
         WatermarkAhead: the database is behind the lake, as after a restore elsewhere.
     """
     limits = limits or BatchLimits()
-    with hold_table(postgres, table, limits.lock_seconds) as connection, lake.open() as catalog:
-        iceberg = _open_table(connection, catalog, table)
-        return _move(table, day, iceberg, connection, postgres, limits)
+    with (
+        hold_table(postgres, table, limits.lock_seconds) as connection,
+        lake.stage(table.name) as staging,
+    ):
+        iceberg = _open_table(connection, staging.catalog, table)
+        settle_watermarks(connection, iceberg)
+        return _Batch(table, day, iceberg, staging, connection, limits).move(postgres)
 
 
 @contextmanager
@@ -139,40 +145,74 @@ def _open_table(connection: sqlalchemy.Connection, catalog: "Catalog", table: La
     return ensure_table(catalog, table)
 
 
-def _move(
-    table: LakeTable,
-    day: date,
-    iceberg: "Table",
-    connection: sqlalchemy.Connection,
-    postgres: PostgresResource,
-    limits: BatchLimits,
-) -> BatchOutcome:
-    started = time.monotonic()
-    low = find_low_watermark(connection, iceberg, day)
-    with extract(postgres.libpq_url, table, Interval(day, low, _NO_LIMIT)) as extraction:
-        interval = extraction.interval
-        audit = Audit(table, interval)
-        files = _write_audited(iceberg, audit, extraction.batches, limits)
-    findings = audit.conclude(expected=extraction.row_count)
+@dataclass(frozen=True)
+class _Batch:
+    """One batch, at work on its table."""
+
+    table: LakeTable
+    day: date
+    iceberg: "Table"
+    staging: Staging
+    connection: sqlalchemy.Connection
+    limits: BatchLimits
+
+    def move(self, postgres: PostgresResource) -> BatchOutcome:
+        started = time.monotonic()
+        low = find_low_watermark(self.connection, self.iceberg, self.day)
+        wanted = Interval(self.day, low, _NO_LIMIT)
+        with extract(postgres.libpq_url, self.table, wanted) as extraction:
+            interval = extraction.interval
+            audit = Audit(self.table, interval)
+            files = _write_audited(self.iceberg, audit, extraction.batches, self.limits)
+        findings = audit.conclude(expected=extraction.row_count)
+        if not all(finding.passed for finding in findings):
+            delete_data_files(self.iceberg, files)
+            raise AuditFailed(findings)
+        before = after = count_rows(self.iceberg, self.table, interval)
+        snapshot_id = None
+        if files:
+            snapshot_id = commit_files(self.iceberg, files, interval)
+            after = count_rows(self.iceberg, self.table, interval)
+        findings.append(audit_commit(before, after, audit.row_count))
+        if files:
+            publish(self.staging, findings)
+        record_watermark(
+            self.connection,
+            self.iceberg,
+            interval,
+            row_count=audit.row_count,
+            snapshot_id=snapshot_id,
+        )
+        return BatchOutcome(
+            interval=interval,
+            row_count=audit.row_count,
+            file_count=len(files),
+            file_bytes=sum(file.file_size_in_bytes for file in files),
+            snapshot_id=snapshot_id,
+            findings=tuple(findings),
+            earliest=audit.earliest,
+            latest=audit.latest,
+            seconds=time.monotonic() - started,
+            snapshot_count=len(self.iceberg.metadata.snapshots),
+        )
+
+
+def publish(staging: Staging, findings: Sequence[Finding]) -> None:
+    """Publish what was committed, unless it is not what it should be.
+
+    Raises:
+        AuditFailed: a finding did not pass; with Nessie, the branch is kept, unpublished.
+        CommitLost: another batch came first; nothing was published.
+    """
+    from resources.nessie import MergeConflict
+
     if not all(finding.passed for finding in findings):
-        delete_data_files(iceberg, files)
-        raise AuditFailed(findings)
-    snapshot_id = commit_files(iceberg, files, interval) if files else None
-    record_watermark(
-        connection, iceberg, interval, row_count=audit.row_count, snapshot_id=snapshot_id
-    )
-    return BatchOutcome(
-        interval=interval,
-        row_count=audit.row_count,
-        file_count=len(files),
-        file_bytes=sum(file.file_size_in_bytes for file in files),
-        snapshot_id=snapshot_id,
-        findings=tuple(findings),
-        earliest=audit.earliest,
-        latest=audit.latest,
-        seconds=time.monotonic() - started,
-        snapshot_count=len(iceberg.metadata.snapshots),
-    )
+        staging.keep()
+        raise AuditFailed(findings, kept_as=staging.kept_as)
+    try:
+        staging.publish()
+    except MergeConflict as error:
+        raise CommitLost(f"another batch was merged first: {error}") from error
 
 
 def _write_audited(

@@ -4,6 +4,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table
 
+from assets.lake.intervals import Interval
 from assets.lake.schemas import iceberg_schema, partition_spec, sort_order
 from contracts.lake import NAMESPACE, LakeTable
 
@@ -49,6 +50,13 @@ def ensure_table(catalog: Catalog, table: LakeTable) -> Table:
         )
     _follow_columns(existing, table)
     return existing
+
+
+def count_rows(iceberg: Table, table: LakeTable, interval: Interval) -> int:
+    """Return how many rows the table has of the interval's day, as its manifests say."""
+    start, end = interval.start.isoformat(), interval.end.isoformat()
+    of_day = f"{table.moment} >= '{start}' and {table.moment} < '{end}'"
+    return sum(task.file.record_count for task in iceberg.scan(row_filter=of_day).plan_files())
 
 
 def _follow_columns(existing: Table, table: LakeTable) -> None:

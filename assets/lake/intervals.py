@@ -79,22 +79,21 @@ OLDEST_RUNNING = cast(
 """The ID below which every transaction has ended, as the current snapshot has it."""
 
 
-def committed_high_watermarks(table: "Table") -> dict[date, int]:
-    """Return day → end of its last interval, from the table's snapshots."""
-    watermarks: dict[date, int] = {}
-    for snapshot in table.metadata.snapshots:
-        properties = snapshot.summary.additional_properties if snapshot.summary else {}
-        if DAY_PROPERTY in properties:
-            day = date.fromisoformat(properties[DAY_PROPERTY])
-            high = int(properties[HIGH_PROPERTY])
-            watermarks[day] = max(high, watermarks.get(day, 0))
-    return watermarks
+@dataclass(frozen=True)
+class CommittedInterval:
+    """An interval as the snapshot says that has its rows."""
+
+    interval: Interval
+    row_count: int
+    snapshot_id: int
 
 
 def find_low_watermark(connection: sqlalchemy.Connection, table: "Table", day: date) -> int:
-    """Return where the next interval of `day` begins; 0 where nothing was moved yet."""
-    recorded = _find_recorded_high(connection, table, day)
-    return max(recorded, committed_high_watermarks(table).get(day, 0))
+    """Return where the next interval of `day` begins; 0 where nothing was moved yet.
+
+    The watermarks are to be settled (`settle_watermarks`).
+    """
+    return _recorded_high_watermarks(connection, table).get(day, 0)
 
 
 def record_watermark(
@@ -125,23 +124,48 @@ def record_watermark(
 
 
 def settle_watermarks(connection: sqlalchemy.Connection, table: "Table") -> None:
-    """Record what the snapshots say and the watermarks do not: snapshots are about to go."""
-    for day, high in committed_high_watermarks(table).items():
-        low = _find_recorded_high(connection, table, day)
-        if low < high:
-            interval = Interval(day, low, high)
-            record_watermark(connection, table, interval, row_count=0, snapshot_id=None)
+    """Record what the table's snapshots say and the watermarks do not.
+
+    Whoever is to commit to the table does this first: a commit may take older snapshots along. The
+    maintenance expires them, and of a table in Nessie only the newest is ever seen.
+    """
+    recorded = _recorded_high_watermarks(connection, table)
+    for day, committed in _committed_intervals(table).items():
+        if committed.interval.high > recorded.get(day, 0):
+            record_watermark(
+                connection,
+                table,
+                committed.interval,
+                row_count=committed.row_count,
+                snapshot_id=committed.snapshot_id,
+            )
 
 
-def _find_recorded_high(connection: sqlalchemy.Connection, table: "Table", day: date) -> int:
-    recorded = connection.scalar(
-        select(lake_watermarks.c.high_watermark).where(
+def _committed_intervals(table: "Table") -> dict[date, CommittedInterval]:
+    """Return day → its last interval, from the table's snapshots."""
+    committed: dict[date, CommittedInterval] = {}
+    for snapshot in table.metadata.snapshots:
+        properties = snapshot.summary.additional_properties if snapshot.summary else {}
+        if DAY_PROPERTY not in properties:
+            continue
+        day = date.fromisoformat(properties[DAY_PROPERTY])
+        interval = Interval(day, int(properties[LOW_PROPERTY]), int(properties[HIGH_PROPERTY]))
+        if day not in committed or committed[day].interval.high < interval.high:
+            row_count = int(properties.get("added-records", 0))
+            committed[day] = CommittedInterval(interval, row_count, snapshot.snapshot_id)
+    return committed
+
+
+def _recorded_high_watermarks(
+    connection: sqlalchemy.Connection, table: "Table"
+) -> Mapping[date, int]:
+    found = connection.execute(
+        select(lake_watermarks.c.partition_day, lake_watermarks.c.high_watermark).where(
             lake_watermarks.c.table_name == _name(table),
-            lake_watermarks.c.partition_day == day,
             lake_watermarks.c.table_uuid == table.metadata.table_uuid,
         )
     )
-    return recorded or 0
+    return {row.partition_day: row.high_watermark for row in found}
 
 
 def forget_watermarks(connection: sqlalchemy.Connection, table: LakeTable) -> None:

@@ -1,19 +1,19 @@
 """Keeps a lake table small: merges small files, expires old snapshots, deletes what is left over.
 
-Each step is a commit of its own under the table's lock, so a process that is killed leaves a sound
-table, and files that nothing refers to for the next maintenance.
+Before that, it erases what `sluice forget` was asked for. Each step is a commit of its own under
+the table's lock, so a process that is killed leaves a sound table, and files that nothing refers
+to for the next maintenance.
 """
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import sqlalchemy
 from pyarrow import fs
-from pyiceberg.expressions import AlwaysTrue
+from pyiceberg.expressions import AlwaysTrue, EqualTo
 from pyiceberg.io.pyarrow import ArrowScan, PyArrowFileIO
 
 from assets.lake.batch import hold_table
@@ -64,6 +64,7 @@ class MaintenanceOutcome:
 
     before: TableFigures
     after: TableFigures
+    rows_erased: int
     files_merged: int
     files_written: int
     snapshots_expired: int
@@ -78,11 +79,14 @@ def maintain(
     lake: LakeResource,
     limits: MaintenanceLimits | None = None,
     now: datetime | None = None,
+    erased: Sequence[tuple[str, str]] = (),
 ) -> MaintenanceOutcome | None:
-    """Merge, expire and delete; None where there is no such table yet.
+    """Erase, merge, expire and delete; None where there is no such table yet.
 
     Args:
         now: default: the clock's.
+        erased: columns and values of rows that are to go for good. Where there were any, nothing
+            older is kept: no snapshot, no file.
 
     Raises:
         TableIsBusy: batches held the table for longer than is waited for.
@@ -95,12 +99,22 @@ def maintain(
             return None
         iceberg = load_table(catalog, table)
         before = measure(iceberg)
+        # What the snapshots say of the days' intervals would go with them.
+        settle_watermarks(connection, iceberg)
+        rows_erased = _erase_rows(iceberg, erased)
+        if rows_erased:
+            limits = replace(limits, snapshot_age=timedelta(0), leftover_age=timedelta(0))
+            now = datetime.now(UTC) + timedelta(seconds=1)
         merged, written = _merge_small_files(iceberg, table, limits)
-        expired = _expire_snapshots(connection, iceberg, now - limits.snapshot_age)
-        deleted, deleted_bytes = _delete_leftovers(iceberg, now - limits.leftover_age)
+        expired = _expire_snapshots(iceberg, now - limits.snapshot_age)
+        # What no snapshot of `main` has may be on a branch: Nessie's own collector knows them all.
+        deleted, deleted_bytes = (
+            _delete_leftovers(iceberg, now - limits.leftover_age) if lake.is_embedded else (0, 0)
+        )
         return MaintenanceOutcome(
             before=before,
             after=measure(iceberg),
+            rows_erased=rows_erased,
             files_merged=merged,
             files_written=written,
             snapshots_expired=expired,
@@ -178,11 +192,22 @@ def _write_merged(
         yield from files
 
 
-def _expire_snapshots(
-    connection: sqlalchemy.Connection, iceberg: "Table", older_than: datetime
-) -> int:
-    # What they say of the days' intervals would go with them.
-    settle_watermarks(connection, iceberg)
+def _erase_rows(iceberg: "Table", erased: Sequence[tuple[str, str]]) -> int:
+    """Write the files anew that have such rows, without them; return how many rows went."""
+    before = _count_rows(iceberg)
+    columns = set(iceberg.schema().column_names)
+    for column, value in erased:
+        if column in columns:
+            condition = EqualTo(column, value)  # type: ignore[arg-type, call-arg]  # as documented
+            iceberg.delete(condition, snapshot_properties={MAINTENANCE_PROPERTY: "erased rows"})
+    return before - _count_rows(iceberg)
+
+
+def _count_rows(iceberg: "Table") -> int:
+    return sum(task.file.record_count for task in iceberg.scan().plan_files())
+
+
+def _expire_snapshots(iceberg: "Table", older_than: datetime) -> int:
     limit = older_than.timestamp() * 1000
     heads = {reference.snapshot_id for reference in iceberg.metadata.refs.values()}
     old = [

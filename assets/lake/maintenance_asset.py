@@ -1,7 +1,9 @@
 """The daily maintenance of the lake, with its size over time."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from dagster import (
     AssetExecutionContext,
@@ -20,13 +22,13 @@ from dagster import (
     in_process_executor,
     schedule,
 )
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 
 from assets.lake.lake_assets import lake_key
 from assets.pictures import embed_picture, new_picture
 from contracts.lake import LAKE_TABLES
 from contracts.settings import load_settings
-from contracts.tables import lake_watermarks
+from contracts.tables import erasure_requests, lake_watermarks
 from resources.lake import LakeResource
 from resources.postgres import PostgresResource
 
@@ -45,8 +47,8 @@ _PLOTTED = {"data_files": "data files", "mebibytes": "MiB", "snapshots": "snapsh
     deps=[lake_key(table) for table in LAKE_TABLES],
     group_name="lake",
     description=(
-        "Merges the small files of each day, expires old snapshots and deletes what no snapshot"
-        " refers to; shows the lake's size over time."
+        "Erases what `sluice forget` was asked for, merges the small files of each day, expires"
+        " old snapshots and deletes what no snapshot refers to; shows the lake's size over time."
     ),
     kinds={"iceberg"},
     owners=["team:data-platform"],
@@ -61,11 +63,13 @@ def lake_maintenance(
     from assets.lake.maintenance import MaintenanceLimits, maintain
 
     limits = MaintenanceLimits(snapshot_age=timedelta(days=load_settings().lake.snapshot_days))
+    requests = _erasure_requests(postgres)
+    erased = [(request.subject_kind, request.subject) for request in requests]
     outcomes: dict[str, MaintenanceOutcome] = {}
     failures: list[str] = []
     for table in LAKE_TABLES:
         try:
-            outcome = maintain(table, postgres=postgres, lake=lake, limits=limits)
+            outcome = maintain(table, postgres=postgres, lake=lake, limits=limits, erased=erased)
         except (CommitFailedException, TableIsBusy) as error:
             failures.append(f"{table.name}: {error}")
             continue
@@ -74,8 +78,32 @@ def lake_maintenance(
     figures = _figures(outcomes)
     if failures:
         raise Failure("Not all tables were maintained: " + "; ".join(failures), metadata=figures)
+    if lake.is_embedded:
+        _note_erased(postgres, [request.erasure_id for request in requests])
     history = [*_past_figures(context), (datetime.now(UTC), _totals(outcomes))]
     return MaterializeResult(metadata={**figures, "size_over_time": _plot(history)})
+
+
+def _erasure_requests(postgres: PostgresResource) -> Sequence[Any]:
+    """Return the requests of `sluice forget` that the lake has not fulfilled."""
+    table = erasure_requests
+    with postgres.begin() as connection:
+        return connection.execute(
+            select(table.c.erasure_id, table.c.subject_kind, table.c.subject).where(
+                table.c.lake_erased_at.is_(None)
+            )
+        ).all()
+
+
+def _note_erased(postgres: PostgresResource, erasure_ids: Sequence[UUID]) -> None:
+    """Note that no file has the subjects' rows. Of Nessie's warehouse only its collector knows."""
+    table = erasure_requests
+    with postgres.begin() as connection:
+        connection.execute(
+            update(table)
+            .where(table.c.erasure_id.in_(erasure_ids))
+            .values(lake_erased_at=func.now())
+        )
 
 
 def _totals(outcomes: "dict[str, MaintenanceOutcome]") -> dict[str, float]:
@@ -106,6 +134,7 @@ def _figures(outcomes: "dict[str, MaintenanceOutcome]") -> dict[str, MetadataVal
     ]
     return {
         **{name: MetadataValue.float(value) for name, value in _totals(outcomes).items()},
+        "rows_erased": MetadataValue.int(sum(each.rows_erased for each in outcomes.values())),
         "files_merged": MetadataValue.int(sum(each.files_merged for each in outcomes.values())),
         "snapshots_expired": MetadataValue.int(
             sum(each.snapshots_expired for each in outcomes.values())

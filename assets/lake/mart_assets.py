@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import sqlalchemy
 from dagster import (
@@ -29,7 +30,7 @@ from sqlalchemy import func, select
 
 from assets.lake.dbt_project import DBT_DIR, read_model_specs
 from contracts.settings import Settings, load_settings
-from contracts.tables import lake_watermarks
+from contracts.tables import erasure_requests, lake_watermarks
 from resources.lake import LakeResource
 from resources.postgres import PostgresResource
 
@@ -82,8 +83,13 @@ def _environment(settings: Settings, lake: LakeResource) -> Iterator[None]:
     """Tell dbt, which is another process, where the lake and the marts are."""
     file = marts_file(settings)
     file.parent.mkdir(parents=True, exist_ok=True)
+    trino = urlsplit(settings.lake.trino_url)
     told = {
+        "SLUICE_DBT_TARGET": "duckdb" if lake.is_embedded else "trino",
         "SLUICE_DBT_MARTS_FILE": str(file),
+        "SLUICE_DBT_TRINO_HOST": trino.hostname or "",
+        "SLUICE_DBT_TRINO_PORT": str(trino.port),
+        "SLUICE_DBT_TRINO_CATALOG": settings.lake.trino_catalog,
         "SLUICE_LAKE_WAREHOUSE": lake.location,
         "SLUICE_POSTGRES_URL": lake.libpq_url,
     }
@@ -112,7 +118,7 @@ marts_job = define_asset_job(
     cron_schedule="22 * * * *",
     execution_timezone="UTC",
     default_status=DefaultScheduleStatus.RUNNING,
-    description="Has the marts built where the lake got rows since they were.",
+    description="Has the marts built where the lake changed since they were.",
 )
 def hourly_marts(
     context: ScheduleEvaluationContext, postgres: PostgresResource
@@ -121,19 +127,20 @@ def hourly_marts(
     if not load_settings().lake.enabled:
         return SkipReason("the lake is off: `lake.enabled`")
     with postgres.begin() as connection:
-        newest = _newest_rows(connection)
+        newest = _newest_change(connection)
     if newest is None:
         return SkipReason("the lake has no rows")
     built = context.instance.get_run_records(
         RunsFilter(job_name=MARTS_JOB, statuses=[DagsterRunStatus.SUCCESS]), limit=1
     )
     if built and datetime.fromtimestamp(built[0].start_time or 0, UTC) > newest:
-        return SkipReason("the lake got no rows since the marts were built")
+        return SkipReason("the lake did not change since the marts were built")
     return RunRequest()
 
 
-def _newest_rows(connection: sqlalchemy.Connection) -> datetime | None:
-    newest: datetime | None = connection.scalar(
-        select(func.max(lake_watermarks.c.recorded_at)).where(lake_watermarks.c.row_count > 0)
-    )
-    return newest
+def _newest_change(connection: sqlalchemy.Connection) -> datetime | None:
+    """Return when rows last came to the lake, or were erased from it."""
+    moved = select(func.max(lake_watermarks.c.recorded_at)).where(lake_watermarks.c.row_count > 0)
+    erased = select(func.max(erasure_requests.c.lake_erased_at))
+    moments = [connection.scalar(statement) for statement in (moved, erased)]
+    return max(filter(None, moments), default=None)

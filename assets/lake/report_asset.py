@@ -1,6 +1,7 @@
 """A page of plots of the marts, for a person to look at."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dagster import AssetKey, MaterializeResult, MetadataValue, TableRecord, asset
@@ -8,6 +9,8 @@ from dagster import AssetKey, MaterializeResult, MetadataValue, TableRecord, ass
 from assets.lake.mart_assets import marts_file
 from assets.pictures import embed_picture, new_picture
 from contracts.settings import load_settings
+from resources.lake import LakeResource
+from resources.trino import TrinoResource
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -39,11 +42,9 @@ Rows = Sequence[tuple[Any, ...]]
     kinds={"duckdb"},
     owners=["team:data-platform"],
 )
-def lake_report() -> MaterializeResult[Any]:
+def lake_report(lake: LakeResource, trino: TrinoResource) -> MaterializeResult[Any]:
     """Read the marts and draw them."""
-    import duckdb
-
-    with duckdb.connect(str(marts_file(load_settings())), read_only=True) as marts:
+    with _open_marts(lake, trino) as marts:
         return MaterializeResult(
             metadata={
                 "usage_by_hour": _plot_hours(marts),
@@ -54,6 +55,23 @@ def lake_report() -> MaterializeResult[Any]:
                 "knowledge_gaps": _list_gaps(marts),
             }
         )
+
+
+@contextmanager
+def _open_marts(lake: LakeResource, trino: TrinoResource) -> "Iterator[DuckDBPyConnection]":
+    """Yield DuckDB with the marts: its own file, or what Trino answers."""
+    import duckdb
+
+    if lake.is_embedded:
+        with duckdb.connect(str(marts_file(load_settings())), read_only=True) as marts:
+            yield marts
+        return
+    with duckdb.connect() as marts:
+        marts.execute("CREATE SCHEMA marts")
+        for mart in REPORTED_MARTS:
+            answer = trino.query(f"SELECT * FROM marts.{mart}")  # noqa: S608  # our own names
+            marts.from_arrow(answer).create(f"marts.{mart}")
+        yield marts
 
 
 def _query(marts: "DuckDBPyConnection", statement: str, *values: int) -> Rows:

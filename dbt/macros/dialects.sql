@@ -5,7 +5,18 @@
 {%- endmacro %}
 
 {% macro utc_hour(moment) -%}
-    cast(date_trunc('hour', {{ moment }} at time zone 'UTC') as {{ dbt.type_timestamp() }})
+    cast(date_trunc('hour', {{ moment }} at time zone 'UTC') as {{ timestamp_type() }})
+{%- endmacro %}
+
+{# Iceberg's timestamps have six digits, Trino's three unless it is told. #}
+{% macro timestamp_type() -%}
+    {{ return(adapter.dispatch('timestamp_type')()) }}
+{%- endmacro %}
+{% macro default__timestamp_type() -%}
+    timestamp(6)
+{%- endmacro %}
+{% macro duckdb__timestamp_type() -%}
+    timestamp
 {%- endmacro %}
 
 {% macro list_length(list) -%}

@@ -18,6 +18,7 @@ from resources.encoder import EncoderResource
 from resources.jetstream import JetStreamResource
 from resources.lake import LakeResource
 from resources.postgres import PostgresResource
+from resources.trino import TrinoResource
 
 
 @cache
@@ -51,6 +52,7 @@ class Orchestrator:
             "postgres": PostgresResource(url=database_url),
             "encoder": encoder or EncoderResource(is_enabled=False),
             "lake": lake or LakeResource(),
+            "trino": TrinoResource(),
         }
 
     def tick(self, sensor_name: str) -> list[RunRequest] | str:

@@ -9,9 +9,9 @@ import sys
 from typing import Any
 
 from assets.lake import batch
-from contracts.lake import LAKE_TABLES
 from resources.lake import LakeResource
 from resources.postgres import PostgresResource
+from tests.support.lake_audit import TOOL_CALLS
 from tests.support.lake_rows import DAY
 
 
@@ -32,9 +32,8 @@ def main(step: str, database_url: str, warehouse: str) -> None:
         return result
 
     setattr(batch, name, killed)
-    (table,) = (each for each in LAKE_TABLES if each.name == "tool_calls")
     batch.move_day(
-        table,
+        TOOL_CALLS,
         DAY,
         postgres=PostgresResource(url=database_url),
         lake=LakeResource(database_url=database_url, warehouse=warehouse),

@@ -16,10 +16,10 @@ from assets.lake.intervals import Interval
 from contracts.lake import LAKE_TABLES
 from resources.lake import LakeResource
 from resources.postgres import PostgresResource
+from tests.support.lake_audit import TOOL_CALLS
 from tests.support.lake_rows import DAY, insert_rows
 
 SCORES = next(table for table in LAKE_TABLES if table.name == "rerank_scores")
-TOOL_CALLS = next(table for table in LAKE_TABLES if table.name == "tool_calls")
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
 
 

@@ -25,11 +25,10 @@ from contracts.lake import LAKE_TABLES, LakeTable
 from contracts.tables import tool_calls
 from resources.lake import LakeResource
 from resources.postgres import PostgresResource
-from tests.support.database import rows
+from tests.support.lake_audit import TOOL_CALLS, assert_same_events, read_table
 from tests.support.lake_rows import DAY, insert_everything, insert_rows
 
 TABLES = {table.name: table for table in LAKE_TABLES}
-TOOL_CALLS = TABLES["tool_calls"]
 
 Move = Callable[..., BatchOutcome]
 
@@ -46,22 +45,6 @@ def move(postgres: PostgresResource, lake: LakeResource) -> Move:
     return move
 
 
-def _read(lake: LakeResource, table: LakeTable = TOOL_CALLS) -> pa.Table:
-    with lake.open() as catalog:
-        return load_table(catalog, table).scan().to_arrow()
-
-
-def _ids_in_database(database_url: str) -> set[str]:
-    return {str(row["event_id"]) for row in rows(database_url, "SELECT event_id FROM tool_calls")}
-
-
-def _assert_same_events(lake: LakeResource, database_url: str) -> None:
-    """The auditor: each event of the database is in the lake, once."""
-    moved = _read(lake)["event_id"].to_pylist()
-    assert len(moved) == len(set(moved))
-    assert set(moved) == _ids_in_database(database_url)
-
-
 def test_every_table_arrives_typed(database_url: str, lake: LakeResource, move: Move) -> None:
     with psycopg.connect(database_url) as connection:
         insert_everything(connection, 20)
@@ -73,7 +56,7 @@ def test_every_table_arrives_typed(database_url: str, lake: LakeResource, move: 
         "compose_events": 17,
         "document_chunks": 3,
     }
-    pairs = _read(lake, TABLES["chat_pairs"])
+    pairs = read_table(lake, TABLES["chat_pairs"])
     assert pairs.schema.field("occurred_at").type == pa.timestamp("us", tz="UTC")
     assert pairs["messages"][3].as_py() == [
         {
@@ -93,20 +76,20 @@ def test_every_table_arrives_typed(database_url: str, lake: LakeResource, move: 
             "tool_call_id": None,
         },
     ]
-    candidates = _read(lake, TABLES["retrieve_events"])["candidates"]
+    candidates = read_table(lake, TABLES["retrieve_events"])["candidates"]
     assert candidates[0].as_py() == []
     assert candidates[1][0]["vector_score"].as_py() == 0.75
     assert candidates[1][1]["rank"].as_py() == 2
-    stages = _read(lake, TABLES["flow_lineage"])["stages"]
+    stages = read_table(lake, TABLES["flow_lineage"])["stages"]
     assert stages[0][0]["details"].as_py() == '{"hits":2}'
-    history = _read(lake, TABLES["chat_history"])
+    history = read_table(lake, TABLES["chat_history"])
     assert history["messages"][5].as_py() == '[{"role": "user", "content": "question 5"}]'
     assert history["answer"][0].as_py() is None
     assert history["source_chunk_ids"][1].as_py() == ["00000000-0000-0000-0000-000000000001"]
-    chunks = _read(lake, TABLES["document_chunks"])
+    chunks = read_table(lake, TABLES["document_chunks"])
     assert "content" not in chunks.column_names
     assert chunks["heading_path"][0].as_py() == ["A", "B"]
-    assert len(_read(lake, TABLES["rerank_scores"])["query_sha256"][0].as_py()) == 64
+    assert len(read_table(lake, TABLES["rerank_scores"])["query_sha256"][0].as_py()) == 64
 
 
 def test_the_table_is_partitioned_by_day_and_sorted(
@@ -148,7 +131,7 @@ def test_a_batch_moves_only_what_is_new(database_url: str, lake: LakeResource, m
     assert again.snapshot_id is None
     assert again.snapshot_count == 1
     assert second.interval.low == again.interval.high
-    _assert_same_events(lake, database_url)
+    assert_same_events(lake, database_url)
 
 
 def test_a_day_in_files_of_bounded_size(database_url: str, lake: LakeResource, move: Move) -> None:
@@ -159,7 +142,7 @@ def test_a_day_in_files_of_bounded_size(database_url: str, lake: LakeResource, m
 
     assert outcome.file_count > 1
     assert outcome.snapshot_count == 1
-    _assert_same_events(lake, database_url)
+    assert_same_events(lake, database_url)
 
 
 def test_a_transaction_that_commits_late_is_not_missed(
@@ -177,7 +160,7 @@ def test_a_transaction_that_commits_late_is_not_missed(
 
     assert while_open.row_count == 0
     assert after.row_count == 30
-    _assert_same_events(lake, database_url)
+    assert_same_events(lake, database_url)
 
 
 def test_a_transaction_that_was_rolled_back_holds_nothing_up(
@@ -189,7 +172,7 @@ def test_a_transaction_that_was_rolled_back_holds_nothing_up(
         insert_rows(connection, "tool_calls", 7)
 
     assert move().row_count == 7
-    _assert_same_events(lake, database_url)
+    assert_same_events(lake, database_url)
 
 
 def test_a_renewed_score_is_moved_again(database_url: str, lake: LakeResource, move: Move) -> None:
@@ -204,7 +187,7 @@ def test_a_renewed_score_is_moved_again(database_url: str, lake: LakeResource, m
         )
 
     assert move(table).row_count == 1
-    assert sorted(_read(lake, table)["score"].to_pylist()) == [0.0, 0.001, 0.002, 9.0]
+    assert sorted(read_table(lake, table)["score"].to_pylist()) == [0.0, 0.001, 0.002, 9.0]
 
 
 def test_the_days_that_wait_are_found(
@@ -243,7 +226,7 @@ def test_a_column_that_was_added_is_added_to_the_lake(
 
     move(LakeTable(widened, "", source_asset="tool_call_record"))
 
-    assert sorted(map(str, _read(lake)["server"].to_pylist())) == ["None"] * 3 + ["local"] * 2
+    assert sorted(map(str, read_table(lake)["server"].to_pylist())) == ["None"] * 3 + ["local"] * 2
 
 
 def test_a_column_that_was_removed_stays_in_the_lake(
@@ -261,8 +244,8 @@ def test_a_column_that_was_removed_stays_in_the_lake(
         )
     )
 
-    assert pc.count(_read(lake)["arguments"]).as_py() == 3
-    assert _read(lake).num_rows == 5
+    assert pc.count(read_table(lake)["arguments"]).as_py() == 3
+    assert read_table(lake).num_rows == 5
 
 
 def test_of_two_batches_at_once_one_waits_and_finds_nothing(
@@ -275,7 +258,7 @@ def test_of_two_batches_at_once_one_waits_and_finds_nothing(
         move(limits=BatchLimits(lock_seconds=0.2))
 
     assert move().row_count == 3
-    _assert_same_events(lake, database_url)
+    assert_same_events(lake, database_url)
 
 
 def test_a_batch_that_lost_its_lock_cannot_commit_after_another(
@@ -305,7 +288,7 @@ def test_a_batch_that_lost_its_lock_cannot_commit_after_another(
     with pytest.raises(CommitLost):
         move()
 
-    _assert_same_events(lake, database_url)
+    assert_same_events(lake, database_url)
 
 
 def test_a_lake_that_is_made_anew_gets_everything_again(
@@ -318,7 +301,7 @@ def test_a_lake_that_is_made_anew_gets_everything_again(
         catalog.drop_table(("sluice", "tool_calls"))
 
     assert move().row_count == 3
-    _assert_same_events(lake, database_url)
+    assert_same_events(lake, database_url)
 
 
 def test_a_database_behind_the_lake_is_refused(

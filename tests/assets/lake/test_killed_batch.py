@@ -9,15 +9,11 @@ import psycopg
 import pytest
 
 from assets.lake.batch import move_day
-from assets.lake.iceberg_tables import load_table, table_exists
-from contracts.lake import LAKE_TABLES
 from resources.lake import LakeResource
 from resources.postgres import PostgresResource
 from tests.support.checkout import PROJECT_ROOT
-from tests.support.database import rows
+from tests.support.lake_audit import TOOL_CALLS, assert_same_events, moved_ids
 from tests.support.lake_rows import DAY, insert_rows
-
-(TOOL_CALLS,) = (table for table in LAKE_TABLES if table.name == "tool_calls")
 
 STEPS = {
     "before _open_table": 0,
@@ -29,14 +25,6 @@ STEPS = {
     "after record_watermark": 30,
 }
 """Where the process is killed → how many rows are in the lake then."""
-
-
-def _moved(lake: LakeResource) -> list[str]:
-    with lake.open() as catalog:
-        if not table_exists(catalog, TOOL_CALLS):
-            return []
-        ids: list[str] = load_table(catalog, TOOL_CALLS).scan().to_arrow()["event_id"].to_pylist()
-    return ids
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -54,17 +42,13 @@ def test_no_row_is_lost_or_doubled(
         timeout=120,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert len(_moved(lake)) == STEPS[step]
+    assert len(moved_ids(lake)) == STEPS[step]
     with psycopg.connect(database_url) as connection:
         insert_rows(connection, "tool_calls", 5, first=30)
 
     outcome = move_day(TOOL_CALLS, DAY, postgres=postgres, lake=lake)
 
     assert outcome.row_count == 35 - STEPS[step]
-    moved = _moved(lake)
-    assert len(moved) == len(set(moved))
-    assert set(moved) == {
-        str(row["event_id"]) for row in rows(database_url, "SELECT event_id FROM tool_calls")
-    }
+    assert_same_events(lake, database_url)
     if step.endswith("_write_audited") and step.startswith("after"):
         assert len(list(Path(lake.location.removeprefix("file://")).rglob("*.parquet"))) == 2

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import psycopg
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from dagster import RunRequest, TableMetadataValue
 
@@ -16,6 +17,7 @@ from contracts.lake import LAKE_TABLES
 from resources.lake import LakeResource
 from resources.postgres import PostgresResource
 from tests.support.dagster_runs import Orchestrator
+from tests.support.database import rows
 from tests.support.lake_rows import DAY, insert_rows
 
 PAIRS = next(table for table in LAKE_TABLES if table.name == "chat_pairs")
@@ -102,6 +104,32 @@ def test_what_a_killed_batch_left_is_deleted_once_it_is_old(
     assert _maintain(postgres, lake, hasty).bytes_deleted >= 9
     assert not leftover.exists()
     assert _read(lake).num_rows == 80
+
+
+@pytest.mark.usefixtures("batches")
+def test_what_is_to_be_forgotten_is_in_no_file_any_more(
+    database_url: str, lake: LakeResource
+) -> None:
+    folder = Path(lake.location.removeprefix("file://"))
+    with psycopg.connect(database_url) as connection:
+        connection.execute("DELETE FROM chat_pairs WHERE correlation_id = 'request-955'")
+        connection.execute(
+            "INSERT INTO erasure_requests (erasure_id, subject_kind, subject, row_count)"
+            " VALUES (gen_random_uuid(), 'correlation_id', 'request-955', 1)"
+        )
+    orchestrator = Orchestrator(database_url=database_url, nats_url="nats://127.0.0.1:1", lake=lake)
+
+    result = orchestrator.run(RunRequest(job_name=MAINTENANCE_JOB))
+
+    (shown,) = result.asset_materializations_for_node("lake_maintenance")
+    assert shown.metadata["rows_erased"].value == 1
+    assert _read(lake).num_rows == 79
+    files = list(folder.rglob("*.parquet"))
+    assert files
+    for file in files:
+        assert "request-955" not in pq.read_table(file)["correlation_id"].to_pylist()
+    (noted,) = rows(database_url, "SELECT lake_erased_at FROM erasure_requests")
+    assert noted["lake_erased_at"] is not None
 
 
 @pytest.mark.usefixtures("batches")
