@@ -20,5 +20,6 @@ _MESSAGES = [{"role": "user", "content": "Which gate is open?"}]
 
 DIALECTS = (
     Dialect("chat", "/v1/chat/completions", {"messages": _MESSAGES}),
+    Dialect("messages", "/v1/messages", {"messages": _MESSAGES, "max_tokens": 64}),
     Dialect("responses", "/v1/responses", {"input": "Which gate is open?", "store": False}),
 )

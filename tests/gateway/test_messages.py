@@ -12,6 +12,7 @@ from aiohttp import web
 
 from contracts.subjects import PipelineSubject, TelemetrySubject
 from gateway.chat.call import ChatCall
+from tests.gateway.access_keys import make_key
 from tests.gateway.anthropic_stream import MESSAGES, message_body
 from tests.gateway.conftest import StartGateway, backend_of
 from tests.gateway.documents import ingest
@@ -228,6 +229,22 @@ async def test_an_answer_that_cannot_be_translated_is_502(
     async with client.post(gateway.url + MESSAGES, json=message_body()) as response:
         assert response.status == 502
         assert (await read_error(response))["type"] == "api_error"
+
+
+async def test_a_key_that_is_not_valid_is_told_in_anthropics_envelope(
+    start_gateway: StartGateway, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    """Anthropic's SDK sends the key as `x-api-key`."""
+    key_file = tmp_path / "keys.json"
+    key = make_key(key_file)
+    gateway = start_gateway(backend_of(upstream), gateway={"keys_file": key_file})
+    request = message_body()
+    async with sdk_of(gateway) as sdk:
+        with pytest.raises(anthropic.AuthenticationError) as refused:
+            await sdk.messages.create(**request)
+        message = await sdk.with_options(api_key=key).messages.create(**request)
+    assert refused.value.type == "authentication_error"
+    assert message.stop_reason == "end_turn"
 
 
 async def test_a_defect_is_told_in_anthropics_envelope(
