@@ -304,6 +304,15 @@ class NatsSettings(_Section):
     port: Port = 4222
     monitor_port: Port = 8222
     replicas: int = Field(default=1, ge=1, le=5, description="Copies of each stream.")
+    pipeline_max_bytes: int = Field(
+        default=0,
+        ge=0,
+        description="Of the stream; a full one refuses events, which then wait in the gateway's"
+        " spool. 0: as much as the disk holds.",
+    )
+    telemetry_max_bytes: int = Field(
+        default=0, ge=0, description="Of the stream; a full one discards the oldest. 0: likewise."
+    )
 
 
 class PostgresSettings(_Section):

@@ -27,6 +27,8 @@ TERMINATED_ADVISORY = "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED"
 _HOUR = 3600.0
 
 
+TELEMETRY_CONSUMER = "vector"
+"""The durable on `TELEMETRY`. Vector makes none of its own."""
 TERMINATED_CONSUMER = "terminated_messages"
 """The durable on `ADVISORIES` that tells which messages of `PIPELINE` were terminated."""
 
@@ -72,8 +74,16 @@ def consumer_of_job(job_name: str) -> PipelineConsumer:
     raise KeyError(job_name)
 
 
-def stream_configs(replicas: int = 1) -> tuple[StreamConfig, ...]:
-    """Return the platform's streams; `replicas` is 3 on a cluster."""
+def stream_configs(
+    replicas: int = 1, *, pipeline_max_bytes: int = 0, telemetry_max_bytes: int = 0
+) -> tuple[StreamConfig, ...]:
+    """Return the platform's streams.
+
+    Args:
+        replicas: 3 on a cluster.
+        pipeline_max_bytes: 0 for no limit.
+        telemetry_max_bytes: likewise.
+    """
     return (
         _stream(
             PIPELINE,
@@ -81,6 +91,9 @@ def stream_configs(replicas: int = 1) -> tuple[StreamConfig, ...]:
             max_age=72 * _HOUR,
             replicas=replicas,
             description="Events of model calls, pulled by Dagster sensors",
+            max_bytes=pipeline_max_bytes,
+            # An event that no consumer has seen must not make room for another.
+            discard=DiscardPolicy.NEW,
         ),
         _stream(
             TELEMETRY,
@@ -88,6 +101,7 @@ def stream_configs(replicas: int = 1) -> tuple[StreamConfig, ...]:
             max_age=24 * _HOUR,
             replicas=replicas,
             description="Figures of model calls, pulled by Vector",
+            max_bytes=telemetry_max_bytes,
         ),
         _stream(
             ADVISORIES,
@@ -100,7 +114,14 @@ def stream_configs(replicas: int = 1) -> tuple[StreamConfig, ...]:
 
 
 def _stream(
-    name: str, subjects: list[str], *, max_age: float, replicas: int, description: str
+    name: str,
+    subjects: list[str],
+    *,
+    max_age: float,
+    replicas: int,
+    description: str,
+    max_bytes: int = 0,
+    discard: DiscardPolicy = DiscardPolicy.OLD,
 ) -> StreamConfig:
     return StreamConfig(
         name=name,
@@ -108,7 +129,8 @@ def _stream(
         subjects=subjects,
         retention=RetentionPolicy.LIMITS,
         storage=StorageType.FILE,
-        discard=DiscardPolicy.OLD,
+        discard=discard,
+        max_bytes=max_bytes or -1,
         max_age=max_age,
         # Long enough for a publisher that ships an event again after a broker's restart.
         duplicate_window=600.0,
@@ -129,6 +151,18 @@ def terminated_consumer_config(*, ack_wait_seconds: float) -> ConsumerConfig:
         deliver_policy=DeliverPolicy.ALL,
         ack_policy=AckPolicy.EXPLICIT,
         ack_wait=ack_wait_seconds,
+        max_ack_pending=-1,
+    )
+
+
+def telemetry_consumer_config() -> ConsumerConfig:
+    """Return the configuration of `TELEMETRY_CONSUMER`, from which Vector only reads."""
+    return ConsumerConfig(
+        durable_name=TELEMETRY_CONSUMER,
+        description="Figures that Vector turns into metrics and logs",
+        deliver_policy=DeliverPolicy.ALL,
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=60.0,
         max_ack_pending=-1,
     )
 

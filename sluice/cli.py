@@ -87,9 +87,7 @@ def streams(settings: Settings, url: str | None) -> None:
 
     target = url or find_endpoints(settings).nats
     try:
-        applied = asyncio.run(
-            apply_streams(target, settings.pipeline, replicas=settings.nats.replicas)
-        )
+        applied = asyncio.run(apply_streams(target, settings.pipeline, broker=settings.nats))
     except (nats.errors.Error, OSError) as error:
         raise click.ClickException(f"the broker failed: {error!r}") from error
     for each in applied:

@@ -118,7 +118,7 @@ async def _prepare_data(stack: Stack, console: DevConsole) -> None:
     applied = await apply_streams(
         stack.nats_url("admin"),
         stack.settings.pipeline,
-        replicas=stack.settings.nats.replicas,
+        broker=stack.settings.nats,
     )
     console.say(f"{len(applied)} streams and consumers, {count_changes(applied)} new or changed")
     if stack.settings.dagster.postgres_url is None:

@@ -13,6 +13,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from contracts.streams import PIPELINE, PIPELINE_CONSUMERS, PipelineConsumer
 from sluice.dagster_api import launch
+from sluice.servers.nats import ADMIN_INBOX
 
 REPLAY_TAG = "sluice/replay"
 
@@ -145,7 +146,11 @@ def launch_replay(dagster_url: str, plan: ReplayPlan, *, batch_limit: int) -> It
 @asynccontextmanager
 async def _connected(nats_url: str) -> AsyncIterator[JetStreamContext]:
     connection = await nats.connect(
-        nats_url, connect_timeout=5, allow_reconnect=False, max_reconnect_attempts=1
+        nats_url,
+        inbox_prefix=ADMIN_INBOX,
+        connect_timeout=5,
+        allow_reconnect=False,
+        max_reconnect_attempts=1,
     )
     try:
         yield connection.jetstream()

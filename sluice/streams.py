@@ -10,14 +10,17 @@ from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, StreamConfig
 from nats.js.errors import NotFoundError
 
-from contracts.settings import PipelineSettings
+from contracts.settings import NatsSettings, PipelineSettings
 from contracts.streams import (
     ADVISORIES,
     PIPELINE_CONSUMERS,
+    TELEMETRY,
     consumer_configs,
     stream_configs,
+    telemetry_consumer_config,
     terminated_consumer_config,
 )
+from sluice.servers.nats import ADMIN_INBOX
 
 Outcome = Literal["created", "updated", "unchanged"]
 
@@ -32,15 +35,17 @@ class Applied:
 
 
 async def apply_streams(
-    nats_url: str, pipeline: PipelineSettings, *, replicas: int = 1
+    nats_url: str, pipeline: PipelineSettings, *, broker: NatsSettings | None = None
 ) -> list[Applied]:
     """Create what is missing and bring what is there up to date; calling it again changes nothing.
 
     Raises:
         nats.errors.Error: the server cannot be reached, has no JetStream or refuses.
     """
+    broker = broker or NatsSettings()
     connection = await nats.connect(
         nats_url,
+        inbox_prefix=ADMIN_INBOX,
         connect_timeout=5,
         allow_reconnect=False,
         # Without this the client tries for two minutes before it says that nobody is there.
@@ -50,7 +55,12 @@ async def apply_streams(
     try:
         jetstream = connection.jetstream()
         applied = [
-            await _apply_stream(jetstream, config) for config in stream_configs(replicas=replicas)
+            await _apply_stream(jetstream, config)
+            for config in stream_configs(
+                broker.replicas,
+                pipeline_max_bytes=broker.pipeline_max_bytes,
+                telemetry_max_bytes=broker.telemetry_max_bytes,
+            )
         ]
         for consumer in PIPELINE_CONSUMERS:
             for stream, config in consumer_configs(
@@ -62,6 +72,7 @@ async def apply_streams(
                 applied.append(await _apply_consumer(jetstream, stream, config))
         terminated = terminated_consumer_config(ack_wait_seconds=pipeline.ack_wait_seconds)
         applied.append(await _apply_consumer(jetstream, ADVISORIES, terminated))
+        applied.append(await _apply_consumer(jetstream, TELEMETRY, telemetry_consumer_config()))
         return applied
     finally:
         await connection.close()

@@ -4,17 +4,19 @@ import json
 import os
 import re
 import sysconfig
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from contracts.streams import ADVISORIES, PIPELINE, TELEMETRY
+from contracts.streams import ADVISORIES, PIPELINE, PIPELINE_CONSUMERS, TELEMETRY
 from sluice.servers.credentials import Credentials
 from sluice.servers.probes import http_probe
 from sluice.servers.spec import ProcessSpec
 
 GATEWAY_INBOX = "_INBOX_gateway"
 DAGSTER_INBOX = "_INBOX_dagster"
+ADMIN_INBOX = "_INBOX_admin"
 TELEMETRY_INBOX = "_INBOX_telemetry"
 
 
@@ -92,7 +94,16 @@ def _may_pull(stream: str) -> list[str]:
     ]
 
 
-_PERMISSIONS: dict[str, dict[str, list[str]] | None] = {
+def _may_not_change(stream: str, durables: Iterable[str]) -> list[str]:
+    """Subjects by which a durable consumer is made, changed and deleted."""
+    return [
+        f"$JS.API.CONSUMER.{verb}.{stream}.{durable}"
+        for durable in durables
+        for verb in ("CREATE", "DELETE")
+    ] + [f"$JS.API.CONSUMER.CREATE.{stream}.{durable}.>" for durable in durables]
+
+
+_PERMISSIONS: dict[str, dict[str, Any] | None] = {
     "admin": None,
     # Publishes, and hears of its publishes' acknowledgements: nothing else.
     "gateway": {
@@ -101,19 +112,23 @@ _PERMISSIONS: dict[str, dict[str, list[str]] | None] = {
     },
     # Pulls the durables, reads batches by a short-lived consumer, acknowledges.
     "dagster": {
-        "publish": [
-            *_may_pull(PIPELINE),
-            *_may_pull(ADVISORIES),
-            f"$JS.API.CONSUMER.CREATE.{PIPELINE}.>",
-            f"$JS.API.CONSUMER.DELETE.{PIPELINE}.*",
-            f"$JS.API.DIRECT.GET.{PIPELINE}",
-            f"$JS.API.DIRECT.GET.{PIPELINE}.>",
-            f"$JS.API.STREAM.MSG.GET.{PIPELINE}",
-        ],
+        "publish": {
+            "allow": [
+                *_may_pull(PIPELINE),
+                *_may_pull(ADVISORIES),
+                f"$JS.API.CONSUMER.CREATE.{PIPELINE}.>",
+                f"$JS.API.CONSUMER.DELETE.{PIPELINE}.*",
+                f"$JS.API.DIRECT.GET.{PIPELINE}",
+                f"$JS.API.DIRECT.GET.{PIPELINE}.>",
+                f"$JS.API.STREAM.MSG.GET.{PIPELINE}",
+            ],
+            "deny": _may_not_change(PIPELINE, [each.durable_name for each in PIPELINE_CONSUMERS]),
+        },
         "subscribe": [f"{DAGSTER_INBOX}.>"],
     },
+    # Vector's client takes the common inbox prefix, so nobody else here does.
     "telemetry": {
         "publish": _may_pull(TELEMETRY),
-        "subscribe": [f"{TELEMETRY_INBOX}.>"],
+        "subscribe": ["_INBOX.>", f"{TELEMETRY_INBOX}.>"],
     },
 }
