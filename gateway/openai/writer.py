@@ -7,8 +7,12 @@ from starlette.types import Send
 
 from gateway.chat.writers import send_part, send_whole, start_event_stream
 from gateway.errors import GatewayError, Header, openai_error_event
+from gateway.openai.backend_errors import complete_envelope
 from gateway.openai.completions import with_fields
 from gateway.openai.sse import SseEvent
+
+_BROKEN_STREAM = 500
+"""The status that an error in mid-stream would have had."""
 
 
 class ChatWriter:
@@ -39,6 +43,7 @@ class ChatWriter:
     async def send_refusal(
         self, status: int, content_type: str, headers: Sequence[Header], body: bytes
     ) -> None:
+        body = complete_envelope(body, status=status)
         await send_whole(self._send, status, content_type, headers, body)
 
     async def start_stream(
@@ -48,6 +53,8 @@ class ChatWriter:
         await start_event_stream(self._send, content_type, headers)
 
     async def send_events(self, events: Sequence[SseEvent], *, is_last: bool = False) -> None:
+        if is_last and events and _has_error(events[-1]):
+            events = [*events[:-1], _completed(events[-1])]
         if self._due_fields:
             events = [self._extended(event) for event in events]
         if self._wants_usage:
@@ -68,6 +75,15 @@ class ChatWriter:
         data = with_fields(event.data, self._due_fields)
         self._due_fields = {}
         return SseEvent(b"data: " + data + b"\n\n", data, event.chunk)
+
+
+def _has_error(event: SseEvent) -> bool:
+    return event.chunk is not None and event.chunk.has_error
+
+
+def _completed(event: SseEvent) -> SseEvent:
+    data = complete_envelope(event.data or b"", status=_BROKEN_STREAM)
+    return SseEvent(b"data: " + data + b"\n\n", data, event.chunk)
 
 
 def _is_usage_only(event: SseEvent) -> bool:

@@ -25,6 +25,28 @@ _EXTRAS: dict[str, dict[str, Any]] = {
         "seed": 1,
     },
 }
+_EXTRAS["/v1/messages"] = {
+    "messages": [
+        {"role": "user", "content": [{"type": "text", "text": "Open it."}]},
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "thinking", "thinking": "Hm.", "signature": "s"},
+                {"type": "tool_use", "id": "t", "name": "open_gate", "input": {"gate": "north"}},
+            ],
+        },
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "ok"}]},
+    ],
+    "system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}],
+    "tools": [
+        {"name": name, "description": "a tool", "input_schema": parameters}
+        for name, parameters in FUNCTIONS.items()
+    ],
+    "tool_choice": {"type": "auto"},
+    "thinking": {"type": "enabled", "budget_tokens": 1024},
+    "stop_sequences": ["\n"],
+    "metadata": {"user_id": "u"},
+}
 _EXTRAS["/v1/responses"] = {
     "input": [
         {"role": "user", "content": [{"type": "input_text", "text": "Open it."}]},

@@ -68,7 +68,7 @@ def write_page(rows: Sequence[Row], measured: Mapping[str, Iterable[str]]) -> st
             lines.append(_line(["---", *["---:"] * (len(KINDS) + 1)]))
         lines.append(_line([row.check, *(row.cell(kind) for kind in (*KINDS, ANY_KIND))]))
     if measured:
-        lines.append("\n## Measured in the same run\n")
+        lines.append("\n## Measured by these tests\n")
         lines += [f"- {name}: {', '.join(values)}" for name, values in measured.items()]
     return "\n".join(lines) + "\n"
 

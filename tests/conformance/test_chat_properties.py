@@ -122,7 +122,9 @@ def test_stream_ends_as_it_must(gateway: InProcessGateway, stream: PlayedStream)
     else:
         assert stream.ending != "whole"
         assert b"[DONE]" not in gateway.sent
-        assert read_events(gateway.sent)[-1].data["error"]["message"]
+        last = read_events(gateway.sent)[-1].data["error"]
+        assert last["message"]
+        assert set(last) == {"message", "type", "param", "code"}
         if stream.ending == "error":
             assert FAILURE in seen.error.message
 

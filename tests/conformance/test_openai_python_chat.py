@@ -163,10 +163,11 @@ async def test_refusal_keeps_the_servers_words(
 
     upstream.script = refuse
     for is_streaming in (False, True):
-        with pytest.raises(openai.BadRequestError, match="too long"):
+        with pytest.raises(openai.BadRequestError, match="too long") as refusal:
             await sdk.chat.completions.create(
                 model=recorder.model, messages=MESSAGES, stream=is_streaming
             )
+        assert set(refusal.value.body or {}) == {"message", "type", "param", "code"}
 
 
 async def test_models_and_embeddings(sdk: AsyncOpenAI, recorder: Recorder) -> None:

@@ -18,8 +18,8 @@ FOLDER = Path(__file__).with_name("opencode")
 QUESTION = "Which gate is open? It is in notes.txt."
 NOTES = "the north gate is open"
 ANSWER = "It is the north gate."
-PROVIDERS = ("@ai-sdk/openai-compatible", "@ai-sdk/openai")
-"""The part of opencode that speaks the protocol: chat completions, responses."""
+PROVIDERS = ("@ai-sdk/openai-compatible", "@ai-sdk/anthropic", "@ai-sdk/openai")
+"""The part of opencode that speaks the protocol: chat completions, messages, responses."""
 _SECONDS = 120
 
 
@@ -34,7 +34,7 @@ def opencode() -> Path:
 
 
 @pytest.mark.parametrize(
-    ("provider", "recorder"), zip(PROVIDERS, RECORDERS, strict=False), ids=PROVIDERS
+    ("provider", "recorder"), zip(PROVIDERS, RECORDERS, strict=True), ids=PROVIDERS
 )
 async def test_session_with_a_tool_call(
     opencode: Path,

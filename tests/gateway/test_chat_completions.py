@@ -241,7 +241,8 @@ async def test_backend_errors_pass_through(
     upstream.script = lambda _request: answer_json(refusal, status=status, headers=headers)
     async with client.post(gateway.url + CHAT, json=chat_body()) as response:
         assert response.status == status
-        assert await response.json() == refusal
+        missing = {"type": "invalid_request_error", "param": None, "code": None}
+        assert await response.json() == {"error": {**refusal["error"], **missing}}
         assert response.headers["Retry-After"] == "7"
         assert response.headers["X-Request-ID"] == "up-1"
         assert response.headers["OpenAI-Version"] == "x"

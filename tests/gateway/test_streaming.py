@@ -199,7 +199,11 @@ async def test_the_backends_own_error_event_ends_the_stream(
 ) -> None:
     error = b'data: {"error": {"message": "out of memory"}}\n\n'
     upstream.script = stream_script((STREAM[0], error, DONE_EVENT))
-    assert await stream_bytes(client, gateway, "oom") == STREAM[0] + error
+    completed = (
+        b'data: {"error":{"message":"out of memory","type":"api_error",'
+        b'"param":null,"code":null}}\n\n'
+    )
+    assert await stream_bytes(client, gateway, "oom") == STREAM[0] + completed
     chat = (await wait_for_events(nats_url, "oom"))[PipelineSubject.CHAT_PERSIST][0].event.payload
     assert (chat.status, chat.error) == ("failed", "out of memory")
 
