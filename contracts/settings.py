@@ -8,7 +8,7 @@ understood too. An unknown key in the file is refused.
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -19,6 +19,7 @@ from pydantic import (
     SecretStr,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
@@ -162,9 +163,37 @@ class GatewaySettings(_Section):
     publish_queue_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     shutdown_grace_seconds: Seconds = 5.0
     log_format: Literal["console", "json"] = "console"
+    workers: int = Field(default=1, ge=1, le=256, description="Processes that serve the port.")
+    max_header_count: int = Field(default=128, ge=8, description="Header fields of a request.")
+    max_header_bytes: int = Field(
+        default=65_536, ge=1024, description="Of a request's line and header fields together."
+    )
+    drain_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        description="After the signal to stop, requests are still taken this long; /readyz is 503.",
+    )
+    tls_certificate: Path | None = Field(
+        default=None, description="PEM file, the chain included. With it, the gateway is HTTPS."
+    )
+    tls_key: Path | None = Field(default=None, description="PEM file without a passphrase.")
+    tls_min_version: Literal["1.2", "1.3"] = "1.2"
     keys_file: Path | None = Field(
         default=None, description="File of API keys; default: `keys.json` in data_dir."
     )
+
+    @model_validator(mode="after")
+    def _require_whole_tls(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together")
+        return self
+
+    @property
+    def url(self) -> str:
+        """Where this machine reaches the gateway."""
+        scheme = "http" if self.tls_certificate is None else "https"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{host}:{self.port}"
 
 
 class SpoolSettings(_Section):
@@ -445,11 +474,10 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        file = Path(os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG_FILE))
         return (
             init_settings,
             env_settings,
-            TomlConfigSettingsSource(settings_cls, toml_file=file),
+            TomlConfigSettingsSource(settings_cls, toml_file=config_file()),
         )
 
     @property
@@ -513,6 +541,11 @@ def with_psycopg(database_url: str) -> str:
     """Return a libpq URL as SQLAlchemy wants it: with the driver's name, psycopg 3."""
     _, separator, rest = database_url.partition("://")
     return f"postgresql+psycopg{separator}{rest}"
+
+
+def config_file() -> Path:
+    """Return the file that the settings are read from, whether it exists or not."""
+    return Path(os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG_FILE))
 
 
 def load_settings(**overrides: Any) -> Settings:

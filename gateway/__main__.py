@@ -1,6 +1,6 @@
 """`python -m gateway`."""
 
-from gateway.server import main
+from gateway.launch import main
 
 if __name__ == "__main__":
     main()

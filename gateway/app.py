@@ -1,10 +1,11 @@
 """Puts the gateway together."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy.ext.asyncio import create_async_engine
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -16,7 +17,6 @@ from starlette.types import ASGIApp
 
 from contracts.settings import Settings
 from gateway.access.opening import open_access
-from gateway.access.rate_limits import LocalLevels
 from gateway.anthropic.endpoints import CountTokensEndpoint, MessagesEndpoint
 from gateway.backends.metrics import BackendCollector
 from gateway.backends.router import BackendRouter
@@ -33,6 +33,7 @@ from gateway.endpoints import (
 from gateway.envelopes import answer_gateway_error, answer_http_exception
 from gateway.errors import GatewayError
 from gateway.health import HealthEndpoint
+from gateway.lifecycle import Lifecycle
 from gateway.metrics import GatewayMetrics
 from gateway.middleware.access import AccessMiddleware
 from gateway.middleware.direct_routes import DirectRoutes
@@ -41,12 +42,15 @@ from gateway.middleware.recovery import RecoveryMiddleware
 from gateway.middleware.request_context import RequestContextMiddleware
 from gateway.openapi.document import show_document
 from gateway.publisher import EventPublisher
+from gateway.reload import LoadSettings, Reloader
 from gateway.responses.endpoints import CreateResponseEndpoint, StoredResponsesEndpoints
 from gateway.responses.retention import ResponseRetention
 from gateway.responses.service import ResponsesService
 from gateway.responses.store import ResponseStore
 from gateway.retrieval import Retriever
 from gateway.spool.spool import Spool
+from gateway.tls import ServerTls
+from gateway.workers.worker import ONLY_WORKER, Worker
 from knowledge.encoding.remote_encoder import RemoteEncoder
 from knowledge.hybrid_search import HybridIndex
 
@@ -63,7 +67,13 @@ def split_grace(grace_seconds: float) -> tuple[float, float]:
     return grace_seconds * 0.6, grace_seconds * 0.4
 
 
-def create_app(settings: Settings) -> Starlette:
+def create_app(
+    settings: Settings,
+    *,
+    load_settings: LoadSettings | None = None,
+    tls: ServerTls | None = None,
+    worker: Worker = ONLY_WORKER,
+) -> Starlette:
     """Return the gateway as an ASGI application; its lifespan connects and disconnects it.
 
     It starts, and answers, without the broker, the database or the backends, and finds them
@@ -73,8 +83,8 @@ def create_app(settings: Settings) -> Starlette:
         KeyFileError: the file of API keys is wrong.
         KeysNeeded: there are none, and others can reach the address.
     """
-    access = open_access(settings, LocalLevels())
-    metrics = GatewayMetrics()
+    access = open_access(settings, worker.levels)
+    metrics = GatewayMetrics(has_siblings=not worker.is_only)
     publisher = EventPublisher(
         settings.nats_url,
         Spool(settings.spool_dir, settings.spool),
@@ -83,8 +93,8 @@ def create_app(settings: Settings) -> Starlette:
     )
     metrics.watch_publisher(publisher)
     session = BackendSession()
-    router = BackendRouter(settings.backends, session, settings.routing)
-    metrics.registry.register(BackendCollector(router))
+    router = BackendRouter(settings.backends, session, settings.routing, worker.make_slots)
+    metrics.watch(BackendCollector(router))
     engine = create_async_engine(
         settings.sqlalchemy_url,
         pool_pre_ping=True,
@@ -110,12 +120,14 @@ def create_app(settings: Settings) -> Starlette:
     retention = ResponseRetention(engine, store, settings.responses, metrics)
     responses = ResponsesService(service, store, settings.responses)
     stored_responses = StoredResponsesEndpoints(store)
-    health = HealthEndpoint(publisher, engine, router, served_encoder)
+    lifecycle = Lifecycle()
+    reloader = Reloader(
+        settings, load_settings=load_settings, access=access, router=router, tls=tls
+    )
+    health = HealthEndpoint(lifecycle, publisher, engine, router, served_encoder)
 
     async def show_metrics(_request: Request) -> Response:
-        return Response(
-            generate_latest(metrics.registry), headers={"content-type": CONTENT_TYPE_LATEST}
-        )
+        return Response(metrics.render(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     async def stop_publisher() -> None:
         _, flush_seconds = split_grace(settings.gateway.shutdown_grace_seconds)
@@ -139,6 +151,10 @@ def create_app(settings: Settings) -> Starlette:
             stack.push_async_callback(retriever.stop)
             retention.start()
             stack.push_async_callback(retention.stop)
+            sharing = asyncio.create_task(metrics.share(), name="metrics-sharing")
+            stack.callback(sharing.cancel)
+            reloader.start()
+            stack.push_async_callback(reloader.stop)
             yield
 
     max_body_bytes = settings.gateway.max_body_bytes
@@ -151,7 +167,7 @@ def create_app(settings: Settings) -> Starlette:
         "/v1/responses": CreateResponseEndpoint(responses, max_body_bytes=max_body_bytes),
         "/v1/embeddings": EmbeddingsEndpoint(embeddings, max_body_bytes=max_body_bytes),
     }
-    return Starlette(
+    app = Starlette(
         routes=[
             *(Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()),
             Route(
@@ -168,6 +184,7 @@ def create_app(settings: Settings) -> Starlette:
             Route("/v1/models", models.list_models, methods=["GET"]),
             Route("/v1/models/{model:path}", models.show_model, methods=["GET"]),
             Route("/healthz", health.show, methods=["GET"]),
+            Route("/readyz", health.show_readiness, methods=["GET"]),
             Route("/metrics", show_metrics, methods=["GET"]),
             Route("/openapi.json", show_document, methods=["GET"]),
         ],
@@ -184,3 +201,6 @@ def create_app(settings: Settings) -> Starlette:
         },
         lifespan=lifespan,
     )
+    app.state.lifecycle = lifecycle
+    app.state.reloader = reloader
+    return app

@@ -1,9 +1,32 @@
-"""Reads a request's body within the limit."""
+"""Reads a request's body within the limits."""
 
+import re
+
+import numpy as np
 from starlette.types import Receive
 
 from gateway.disconnect import ClientDisconnected
 from gateway.errors import BodyTooLarge, InvalidRequest
+
+MAX_JSON_DEPTH = 128
+"""Objects and arrays within one another. What decodes them knows a larger bound, in C."""
+
+# A text without an end reaches to the end of the body: a search for its end from each quotation
+# mark in it would take quadratic time.
+_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_STEPS = np.zeros(256, dtype=np.int8)
+_STEPS[list(b"[{")] = 1
+_STEPS[list(b"]}")] = -1
+
+
+class NestedTooDeeply(InvalidRequest):
+    """400: the JSON has more levels than the gateway takes."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"The request body is nested more than {MAX_JSON_DEPTH} levels deep.",
+            code="json_too_deep",
+        )
 
 
 async def read_body(receive: Receive, headers: dict[bytes, bytes], *, limit: int) -> bytes:
@@ -12,6 +35,7 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], *, limit: int
     Raises:
         BodyTooLarge: it is longer, by its Content-Length or by what came.
         InvalidRequest: Content-Length is no number.
+        NestedTooDeeply: the body has too many levels, were it JSON.
         ClientDisconnected: the client went away before it was complete.
     """
     announced = headers.get(b"content-length")
@@ -32,4 +56,14 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], *, limit: int
             raise BodyTooLarge(limit)
         parts.append(part)
         if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+            body = parts[0] if len(parts) == 1 else b"".join(parts)
+            # Most bodies have too few brackets to be deep.
+            if body.count(b"[") + body.count(b"{") > MAX_JSON_DEPTH:
+                _require_shallow(body)
+            return body
+
+
+def _require_shallow(body: bytes) -> None:
+    steps = _STEPS[np.frombuffer(_TEXT.sub(b"", body), dtype=np.uint8)]
+    if np.cumsum(steps, dtype=np.int32).max(initial=0) > MAX_JSON_DEPTH:
+        raise NestedTooDeeply

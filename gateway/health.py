@@ -1,4 +1,4 @@
-"""`GET /healthz`: alive, and with `?verbose` how the parts around the gateway are."""
+"""`GET /healthz`: alive, with `?verbose` how the parts around are; `GET /readyz`: welcome."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -15,6 +15,7 @@ from gateway.backends.router import BackendRouter
 from gateway.embeddings.served_encoder import ServedEncoder
 from gateway.endpoints import json_response
 from gateway.errors import BackendError
+from gateway.lifecycle import READY, Lifecycle
 from gateway.publisher import EventPublisher
 from knowledge.ports import EncoderUnavailable
 
@@ -29,11 +30,13 @@ class HealthEndpoint:
 
     def __init__(
         self,
+        lifecycle: Lifecycle,
         publisher: EventPublisher,
         engine: AsyncEngine,
         router: BackendRouter,
         encoder: ServedEncoder | None,
     ) -> None:
+        self._lifecycle = lifecycle
         self._publisher = publisher
         self._engine = engine
         self._router = router
@@ -61,6 +64,11 @@ class HealthEndpoint:
                 "backends": backends,
             }
         )
+
+    async def show_readiness(self, _request: Request) -> Response:
+        """Answer 200 while requests are welcome, and 503 from the signal to stop on."""
+        state = self._lifecycle.state
+        return json_response({"status": state}, 200 if state == READY else 503)
 
     async def _check_broker(self) -> dict[str, object]:
         publisher = self._publisher

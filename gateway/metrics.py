@@ -1,14 +1,23 @@
 """The gateway's own metrics in Prometheus' format."""
 
+import asyncio
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from contracts.payloads import TokenUsage
 from gateway.publisher import EventPublisher
 from gateway.spool.spool import Spool
+from gateway.workers.mirrored_collectors import MirroredCollectors
 
 _DURATION_BUCKETS = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300,
@@ -23,9 +32,11 @@ _KNOWN_PATHS = frozenset(
         "/v1/embeddings",
         "/v1/models",
         "/healthz",
+        "/readyz",
         "/metrics",
     }
 )
+_SHARING_SECONDS = 1.0
 _SEARCH_STAGES = ("retrieve", "embed", "search", "rerank")
 _KNOWN_METHODS = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})
 
@@ -37,9 +48,14 @@ class GatewayMetrics:
     there is no label for the model, a name that a client chooses.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_siblings: bool = False) -> None:
+        """
+        Args:
+            has_siblings: other processes serve the same port, and their figures count too.
+        """
         self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+        self._mirror = MirroredCollectors() if has_siblings else None
+        self.watch(ProcessCollector(registry=None))
         self._requests = Counter(
             "sluice_gateway_requests",
             "Requests answered",
@@ -126,9 +142,31 @@ class GatewayMetrics:
         """Count stored responses that were removed: `expired` or `surplus`."""
         self._purged_responses.labels(reason).inc(count)
 
+    def watch(self, collector: Collector) -> None:
+        """Report at each scrape what `collector` reads then; counters and gauges only."""
+        if self._mirror is None:
+            self.registry.register(collector)
+        else:
+            self._mirror.add(collector)
+
     def watch_publisher(self, publisher: EventPublisher) -> None:
         """Report `publisher`'s figures at each scrape."""
-        self.registry.register(_PublisherCollector(publisher))
+        self.watch(_PublisherCollector(publisher))
+
+    def render(self) -> bytes:
+        """Return all figures, those of the other processes too, in Prometheus' text format."""
+        if self._mirror is None:
+            return generate_latest(self.registry)
+        self._mirror.update()
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+    async def share(self) -> None:
+        """Show the others what is read here, every second, for ever; alone, nothing is to do."""
+        while self._mirror is not None:
+            self._mirror.update()
+            await asyncio.sleep(_SHARING_SECONDS)
 
 
 class _PublisherCollector(Collector):

@@ -1,85 +1,95 @@
-"""Runs the gateway: `python -m gateway`."""
+"""The server of one process: it says that it stops before it does, and reloads on SIGHUP."""
 
+import asyncio
 import gc
-import importlib.util
+import signal
 import socket
-import sys
-from contextlib import suppress
+import threading
+from functools import partial
+from time import monotonic
+from types import FrameType
 
-import structlog
 import uvicorn
-from sqlalchemy.exc import ArgumentError
+from starlette.applications import Starlette
 
-from contracts.settings import Settings, SettingsError, load_settings
-from gateway.access.key_file import KeyFileError
-from gateway.access.opening import KeysNeeded
+from contracts.settings import Settings
 from gateway.app import create_app, split_grace
-from gateway.http_output import HeadJoiningProtocol
-from gateway.logs import configure_logging
+from gateway.http_protocol import BoundedHttpProtocol, HeadLimits
+from gateway.lifecycle import Lifecycle
+from gateway.reload import LoadSettings, Reloader
+from gateway.tls import open_tls
+from gateway.workers.worker import ONLY_WORKER, Worker
 
 _KEEP_ALIVE_SECONDS = 75
 _GC_THRESHOLD = 50_000
 
-_log = structlog.get_logger("gateway")
+
+class GatewayServer(uvicorn.Server):
+    """uvicorn's server around the gateway's application."""
+
+    def __init__(self, config: uvicorn.Config, app: Starlette, *, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._lifecycle: Lifecycle = app.state.lifecycle
+        self._reloader: Reloader = app.state.reloader
+        self._drain_seconds = drain_seconds
+        self._exit_at: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if threading.current_thread() is threading.main_thread():
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGHUP, self._reloader.reload)
+        self._lifecycle.has_started = True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop: at once, or when those who watch `/readyz` have had time to see it."""
+        is_first = not self._lifecycle.is_stopping
+        self._lifecycle.is_stopping = True
+        if is_first and self._drain_seconds:
+            self._captured_signals.append(sig)
+            self._exit_at = monotonic() + self._drain_seconds
+        else:
+            super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._exit_at is not None and monotonic() >= self._exit_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
 
 
-class CannotStart(Exception):
-    """The gateway refuses to start; the message says why and what to change."""
+def gateway_server(
+    settings: Settings,
+    *,
+    load_settings: LoadSettings | None = None,
+    worker: Worker = ONLY_WORKER,
+) -> GatewayServer:
+    """Return the server that is to run the gateway.
 
-
-def main() -> None:
-    """Read the settings and serve until the process is told to stop."""
-    try:
-        serve(load_settings())
-    except (SettingsError, CannotStart) as error:
-        sys.exit(f"gateway: {error}")
-
-
-def serve(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM, then end running calls and ship their events.
-
-    Raises:
-        CannotStart: others can reach the host and there is no API key, the port is taken, the
-            database's URL is none, or the fast HTTP server parts are not installed.
+    Args:
+        settings: usable ones; see `require_usable`.
+        load_settings: reads them anew when their file changes; None where they have none.
     """
-    require_fast_server()
-    listener = open_listener(settings.gateway.host, settings.gateway.port)
-    configure_logging(settings.gateway.log_format)
-    try:
-        server = uvicorn.Server(server_config(settings))
-    except (KeyFileError, KeysNeeded) as error:
-        listener.close()
-        raise CannotStart(str(error)) from error
-    except ArgumentError as error:
-        listener.close()
-        raise CannotStart(
-            "postgres.url is no PostgreSQL URL; allowed: postgresql://user:password@host:port/name"
-        ) from error
-    host, port = listener.getsockname()[:2]
-    _log.info("gateway listening", url=f"http://{_in_url(host)}:{port}")
-    relax_garbage_collection()
-    # uvicorn raises the signal that stopped it once more, after it has shut down.
-    with suppress(KeyboardInterrupt):
-        server.run(sockets=[listener])
-
-
-def server_config(settings: Settings) -> uvicorn.Config:
-    """Return how uvicorn is to run the gateway."""
-    calls_seconds, _ = split_grace(settings.gateway.shutdown_grace_seconds)
-    return uvicorn.Config(
-        create_app(settings),
+    gateway = settings.gateway
+    calls_seconds, _ = split_grace(gateway.shutdown_grace_seconds)
+    tls = open_tls(gateway)
+    app = create_app(settings, load_settings=load_settings, tls=tls, worker=worker)
+    limits = HeadLimits(gateway.max_header_count, gateway.max_header_bytes)
+    config = uvicorn.Config(
+        app,
         loop="uvloop",
-        http=HeadJoiningProtocol,
+        http=partial(BoundedHttpProtocol, limits=limits),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        ssl_context_factory=None if tls is None else lambda _config, _default: tls.context,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         # A float is what asyncio takes; uvicorn's annotation is narrower than its use.
         timeout_graceful_shutdown=calls_seconds,  # type: ignore[arg-type]
     )
+    return GatewayServer(config, app, drain_seconds=gateway.drain_seconds)
 
 
 def relax_garbage_collection() -> None:
@@ -91,40 +101,3 @@ def relax_garbage_collection() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD, 10, 10)
-
-
-def require_fast_server() -> None:
-    """Refuse uvicorn's slow fallbacks, which cost a factor of five.
-
-    Raises:
-        CannotStart: httptools or uvloop is missing.
-    """
-    missing = [name for name in ("httptools", "uvloop") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise CannotStart(f"the packages {' and '.join(missing)} are not installed")
-
-
-def open_listener(host: str, port: int) -> socket.socket:
-    """Return a socket bound to the address.
-
-    Raises:
-        CannotStart: it is taken or cannot be bound.
-    """
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    listener = socket.socket(family, kind, protocol)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        raise CannotStart(
-            f"cannot listen on {host}:{port}: {error.strerror}; another port is set by"
-            " gateway.port in the settings file or SLUICE_GATEWAY_PORT"
-        ) from error
-    return listener
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

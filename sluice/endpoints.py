@@ -30,7 +30,7 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     def of_settings(cls, settings: Settings, *, nats: str, postgres: str) -> "Endpoints":
         nats_host = urlsplit(nats).hostname or "127.0.0.1"
         return cls(
-            gateway=f"http://{settings.gateway.host}:{settings.gateway.port}",
+            gateway=settings.gateway.url,
             dagster=f"http://127.0.0.1:{settings.dagster.port}",
             encoder=_encoder_address(settings.encoder),
             encoder_grpc=settings.encoder.target if settings.encoder.enabled else None,

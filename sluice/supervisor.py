@@ -6,21 +6,19 @@ readiness, which our start order depends on.
 """
 
 import asyncio
-import ctypes
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from contracts.child_processes import end_with_parent
 from sluice.servers.spec import NotReady, ProcessSpec
 
 _RESTARTS = 5
 _RESTART_WINDOW_SECONDS = 60.0
 _PROBE_INTERVAL_SECONDS = 0.1
-_PR_SET_PDEATHSIG = 1
 
 LogLine = Callable[[str, str], None]
 """Called with the process's name and one line of its output."""
@@ -85,7 +83,7 @@ class Supervisor:
             stderr=asyncio.subprocess.STDOUT,
             # Ctrl-C in the terminal is for us alone: we stop the others in order.
             start_new_session=True,
-            preexec_fn=_end_with_parent,
+            preexec_fn=end_with_parent,
             limit=1024 * 1024,
         )
         pump = asyncio.create_task(self._pump(spec, process))
@@ -181,9 +179,3 @@ async def _end_of(process: asyncio.subprocess.Process) -> int:
     while process.returncode is None:  # noqa: ASYNC110 - asyncio has no event for it
         await asyncio.sleep(_PROBE_INTERVAL_SECONDS)
     return process.returncode
-
-
-def _end_with_parent() -> None:
-    """In the child, before it becomes another program: end when the supervisor dies."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

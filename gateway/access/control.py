@@ -25,6 +25,7 @@ class AccessControl:
 
     def replace_keys(self, keys: Sequence[ApiKey]) -> None:
         """Know these keys from now on; what was used of their limits remains."""
+        self.keys = tuple(keys)
         self._ring = KeyRing(keys)
         self.is_open = self._may_be_open and not keys
 

@@ -19,7 +19,7 @@ from gateway.backends.breaker import CircuitBreaker
 from gateway.backends.http_answer import HttpAnswer
 from gateway.backends.requests import BackendRequest
 from gateway.backends.session import BackendSession
-from gateway.backends.slots import Slots
+from gateway.backends.slots import MakeSlots, Slots
 from gateway.coarse_timers import TimeLimit
 from gateway.errors import BackendError
 from gateway.request_context import RequestContext
@@ -78,17 +78,19 @@ class HttpBackend:
         routing: RoutingSettings,
         *,
         slots: Slots | None = None,
+        make_slots: MakeSlots = Slots.of_settings,
         counters: BackendCounters | None = None,
     ) -> None:
         """
         Args:
             slots: those of a backend that this one replaces at the same address.
+            make_slots: makes them where there are none yet.
             counters: those of an earlier backend of the same name.
         """
         self.name = settings.name
         self.kind = settings.kind
         self.settings = settings
-        self.slots = slots or Slots(settings.max_concurrency, settings.max_queued)
+        self.slots = slots or make_slots(settings)
         self.breaker = CircuitBreaker(settings.name, routing)
         self.counters = counters or BackendCounters()
         self.is_up = True
@@ -104,8 +106,11 @@ class HttpBackend:
         health_path = _HEALTH_PATHS.get(settings.kind, "/v1/models")
         self._health_url = URL(f"{settings.base_url}{health_path}")
         self._credentials: dict[str, str] = {}
+        self._secret: bytes | None = None
         if settings.api_key is not None:
-            self._credentials["Authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
+            key = settings.api_key.get_secret_value()
+            self._credentials["Authorization"] = f"Bearer {key}"
+            self._secret = key.encode()
         self._timeout = ClientTimeout(total=None, sock_connect=settings.connect_timeout_seconds)
 
     def speaks(self, api: Api) -> bool:
@@ -192,6 +197,7 @@ class HttpBackend:
             response,
             first_byte_due=first_byte_due,
             idle_timeout_seconds=self.settings.idle_timeout_seconds,
+            secret=self._secret,
         )
         try:
             await answer.wait_for_first_byte()

@@ -26,10 +26,12 @@ class HttpAnswer:
         *,
         first_byte_due: float,
         idle_timeout_seconds: float,
+        secret: bytes | None = None,
     ) -> None:
         """
         Args:
             first_byte_due: event loop time.
+            secret: what a refusal is not to repeat.
         """
         self.backend = backend
         self.path = path
@@ -47,6 +49,7 @@ class HttpAnswer:
         self._response = response
         self._first_byte_due: float | None = first_byte_due
         self._idle_timeout_seconds = idle_timeout_seconds
+        self._secret = secret
         self._first_bytes = b""
 
     @property
@@ -68,7 +71,11 @@ class HttpAnswer:
         parts = []
         while part := await self.read_some():
             parts.append(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        if self._secret and self.status >= 400:
+            # Servers like to repeat a key that they do not take.
+            body = body.replace(self._secret, b"[redacted]")
+        return body
 
     async def read_some(self) -> bytes:
         if data := self._first_bytes:

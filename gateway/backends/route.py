@@ -134,10 +134,12 @@ class ModelRoute:
         """Take a place in the first group that has one, or else that has room in its queues."""
         for group in groups:
             free = [each for each in group if each.backend.slots.has_room]
-            if free:
+            while free:
                 candidate = choose(free, self._settings.choice)
-                candidate.backend.slots.take()
-                return candidate
+                if candidate.backend.slots.take():
+                    return candidate
+                # Another worker was faster.
+                free.remove(candidate)
             queues = [each for each in group if each.backend.slots.has_queue_room]
             if queues:
                 return await _wait_for_place(queues)

@@ -12,6 +12,7 @@ from gateway.backends.model_names import ModelNames
 from gateway.backends.monitor import BackendMonitor
 from gateway.backends.route import ModelRoute
 from gateway.backends.session import BackendSession
+from gateway.backends.slots import MakeSlots, Slots
 from gateway.errors import BackendError, ModelNotFound
 
 _MOST_ROUTES = 1000
@@ -80,8 +81,10 @@ class BackendRouter:
         backends: Sequence[BackendSettings],
         session: BackendSession,
         settings: RoutingSettings,
+        make_slots: MakeSlots = Slots.of_settings,
     ) -> None:
         self._session = session
+        self._make_slots = make_slots
         self._settings = settings
         self._routes: dict[str, ModelRoute] = {}
         self._counters: dict[str, BackendCounters] = {}
@@ -178,7 +181,12 @@ class BackendRouter:
             slots = before.backend.slots
             slots.change_limit(settings.max_concurrency, settings.max_queued)
         backend = HttpBackend(
-            settings, self._session, self._settings, slots=slots, counters=counters
+            settings,
+            self._session,
+            self._settings,
+            slots=slots,
+            make_slots=self._make_slots,
+            counters=counters,
         )
         names = ModelNames(settings)
         catalog = None

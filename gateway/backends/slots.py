@@ -1,8 +1,10 @@
 """How many requests a backend works on at once, and who waits for one of them to end."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import monotonic
+
+from contracts.settings import BackendSettings
 
 _SMOOTHING = 0.2
 
@@ -24,6 +26,11 @@ class Slots:
         """Seconds from one end of a request to the next while others wait."""
         self._last_release = 0.0
 
+    @classmethod
+    def of_settings(cls, settings: BackendSettings) -> "Slots":
+        """Return the places that a backend's settings give it."""
+        return cls(settings.max_concurrency, settings.max_queued)
+
     @property
     def has_room(self) -> bool:
         """Whether a place is free for the taking."""
@@ -42,12 +49,17 @@ class Slots:
 
     def release(self) -> None:
         """Give a place back, to the first who waits for one."""
+        if not self._hand_over():
+            self.in_flight -= 1
+
+    def _hand_over(self) -> bool:
+        """Give a place that is taken to the first who waits; False where nobody does."""
         if self.waiting:
             self._note_interval()
             while self.waiting:
                 if next(iter(self.waiting)).grant(self):
-                    return
-        self.in_flight -= 1
+                    return True
+        return False
 
     def change_limit(self, limit: int | None, max_queued: int) -> None:
         """Go on under another limit; nobody who has a place or waits loses it."""
@@ -67,6 +79,9 @@ class Slots:
             interval = min(now - self._last_release, 60.0)
             self._mean_interval += _SMOOTHING * (interval - self._mean_interval)
         self._last_release = now
+
+
+MakeSlots = Callable[[BackendSettings], Slots]
 
 
 class Waiter:

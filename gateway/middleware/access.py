@@ -9,6 +9,7 @@ from gateway.access.control import AccessControl
 from gateway.access.token_charge import TokenCharge
 from gateway.envelopes import answer_gateway_error
 from gateway.errors import GatewayError
+from gateway.http_protocol import REFUSAL
 from gateway.request_context import current_request
 
 _OPEN_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json"})
@@ -27,6 +28,8 @@ class AccessMiddleware:
         self._access = access
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if REFUSAL in scope:
+            return answer_gateway_error(Request(scope), scope[REFUSAL])(scope, receive, send)
         # No coroutine of its own: each would take part in every step of every request.
         if self._access.is_open or scope["type"] != "http" or _is_open(scope):
             return self._app(scope, receive, send)

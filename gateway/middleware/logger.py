@@ -1,5 +1,6 @@
 """One log line and one observation in the metrics for each request."""
 
+import re
 from time import perf_counter
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -7,6 +8,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.logs import request_log
 from gateway.metrics import GatewayMetrics
 from gateway.request_context import current_request
+
+_KEY_MARK = "sk-"
+_KEY = re.compile(r"sk-[A-Za-z0-9_-]{16,}")
+"""An API key in a path, where none belongs; OpenAI's and others' begin like ours."""
 
 CLIENT_CLOSED_REQUEST = 499
 """Logged where the client went away before an answer; nginx's number, never sent."""
@@ -34,6 +39,8 @@ class LoggerMiddleware:
         status = context.response_status or CLIENT_CLOSED_REQUEST
         method, path = scope["method"], scope["path"]
         self._metrics.observe_request(method, path, status, duration)
+        if _KEY_MARK in path:
+            path = _KEY.sub("[redacted]", path)
         fields: dict[str, object] = {
             "method": method,
             "path": path,

@@ -11,6 +11,11 @@ from gateway.openapi.operations import JSON, Answer, Operation, Parameter, refer
 STRUCTS: tuple[type[Struct], ...] = ()
 
 SCHEMAS: dict[str, Any] = {
+    "Readiness": {
+        "type": "object",
+        "required": ["status"],
+        "properties": {"status": {"enum": ["starting", "ready", "stopping"]}},
+    },
     "Health": {
         "type": "object",
         "required": ["status"],
@@ -41,6 +46,19 @@ OPERATIONS = (
             ),
         ),
         answers={200: Answer("It lives.", {JSON: reference("Health")}, OF_EVERY_ANSWER)},
+        errors=EVERYWHERE,
+    ),
+    Operation(
+        method="get",
+        path="/readyz",
+        name="showReadiness",
+        group="Platform",
+        summary="Tell whether requests are welcome: until the gateway is told to stop.",
+        description="Needs no API key.",
+        answers={
+            200: Answer("They are.", {JSON: reference("Readiness")}, OF_EVERY_ANSWER),
+            503: Answer("It starts or stops.", {JSON: reference("Readiness")}, OF_EVERY_ANSWER),
+        },
         errors=EVERYWHERE,
     ),
     Operation(

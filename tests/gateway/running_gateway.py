@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import uvicorn
 
 from contracts.settings import Settings
-from gateway.server import open_listener, server_config
+from gateway.server import gateway_server
+from gateway.starting import open_listener
 
 
 @dataclass
@@ -31,7 +32,7 @@ class RunningGateway:
 def running_gateway(settings: Settings) -> Iterator[RunningGateway]:
     """Serve with `settings` on a free port until the end of the block."""
     listener = open_listener("127.0.0.1", 0)
-    server = uvicorn.Server(server_config(settings))
+    server = gateway_server(settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     gateway = RunningGateway(f"http://127.0.0.1:{listener.getsockname()[1]}", server, thread)

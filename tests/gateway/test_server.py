@@ -1,70 +1,27 @@
 """`python -m gateway`: what it refuses, what it logs, how it stops."""
 
-import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from gateway.access.opening import is_loopback
-from gateway.server import CannotStart, open_listener
+from gateway.starting import CannotStart, open_listener
 from tests.gateway.conftest import chat_body
+from tests.gateway.gateway_process import (
+    ROOT,
+    gateway_process,
+    run_until_exit,
+    wait_until_alive,
+)
 from tests.gateway.scripted_upstream import ScriptedUpstream
 from tests.support.ports import free_port
 
-ROOT = Path(__file__).parents[2]
 CHAT = "/v1/chat/completions"
-
-
-def environment(tmp_path: Path, **settings: str) -> dict[str, str]:
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("SLUICE_") and name not in ("DATABASE_URL", "NATS_URL")
-    }
-    config = tmp_path / "sluice.toml"
-    config.touch()
-    return {**inherited, "PYTHONPATH": str(ROOT), "SLUICE_CONFIG": str(config), **settings}
-
-
-@contextmanager
-def gateway_process(
-    tmp_path: Path, **settings: str
-) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    log = tmp_path / "gateway.log"
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gateway"],
-            env=environment(tmp_path, **settings),
-            cwd=tmp_path,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        yield process, log
-    finally:
-        process.kill()
-        process.wait()
-
-
-def run_until_exit(tmp_path: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "gateway"],
-        env=environment(tmp_path, **settings),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
 
 
 def test_it_refuses_to_bind_where_others_reach_it(tmp_path: Path) -> None:
@@ -195,15 +152,3 @@ async def test_console_lines(
     assert "path=/a\\nb\\x1b[31m" in text
     assert "info     request method=GET path=/v1/models status=200" in text
     assert "correlation_id=a b" in text
-
-
-async def wait_until_alive(client: aiohttp.ClientSession, url: str) -> None:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            async with client.get(f"{url}/healthz") as response:
-                assert response.status == 200
-                return
-        except aiohttp.ClientConnectionError:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.05)

@@ -1,0 +1,89 @@
+"""What must hold before the gateway can start, and the socket it listens on."""
+
+import importlib.util
+import socket
+
+import sqlalchemy
+from sqlalchemy.exc import ArgumentError
+
+from contracts.settings import Settings
+from gateway.access.key_file import KeyFileError
+from gateway.access.opening import KeysNeeded, open_access
+from gateway.access.rate_limits import LocalLevels
+from gateway.tls import TlsError, open_tls
+
+
+class CannotStart(Exception):
+    """The gateway refuses to start; the message says why and what to change."""
+
+
+def require_fast_server() -> None:
+    """Refuse uvicorn's slow fallbacks, which cost a factor of five.
+
+    Raises:
+        CannotStart: httptools or uvloop is missing.
+    """
+    missing = [name for name in ("httptools", "uvloop") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise CannotStart(f"the packages {' and '.join(missing)} are not installed")
+
+
+def require_usable(settings: Settings) -> None:
+    """Return if a gateway can run with the files and addresses of the settings.
+
+    Raises:
+        CannotStart: others can reach the host and there is no API key, keys or certificate are
+            wrong, or the database's URL is none.
+    """
+    try:
+        open_access(settings, LocalLevels())
+        open_tls(settings.gateway)
+        sqlalchemy.make_url(settings.sqlalchemy_url)
+    except (KeyFileError, KeysNeeded, TlsError) as error:
+        raise CannotStart(str(error)) from error
+    except ArgumentError as error:
+        raise CannotStart(
+            "postgres.url is no PostgreSQL URL; allowed: postgresql://user:password@host:port/name"
+        ) from error
+
+
+def open_listeners(host: str, port: int, count: int) -> list[socket.socket]:
+    """Return sockets bound to the address, among which the kernel divides the connections.
+
+    Of one socket that many processes accept from, one process gets nearly all.
+
+    Raises:
+        CannotStart: it is taken or cannot be bound.
+    """
+    if count == 1:
+        return [open_listener(host, port)]
+    # With a shared port, another gateway's would be shared too: see first whether it is free.
+    open_listener(host, port).close()
+    return [open_listener(host, port, is_shared=True) for _ in range(count)]
+
+
+def open_listener(host: str, port: int, *, is_shared: bool = False) -> socket.socket:
+    """Return a socket bound to the address.
+
+    Args:
+        is_shared: others of this user may be bound to it too.
+
+    Raises:
+        CannotStart: it is taken or cannot be bound.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if is_shared:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise CannotStart(
+            f"cannot listen on {host}:{port}: {error.strerror}; another port is set by"
+            " gateway.port in the settings file or SLUICE_GATEWAY_PORT"
+        ) from error
+    return listener
