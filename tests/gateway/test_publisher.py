@@ -16,7 +16,7 @@ from nats.js.api import AckPolicy, ConsumerConfig
 
 from contracts.events import new_event
 from contracts.payloads import ChatTelemetry, TokenUsage, ToolCall
-from contracts.settings import PipelineSettings, SpoolSettings
+from contracts.settings import NatsSettings, PipelineSettings, SpoolSettings
 from contracts.streams import PIPELINE
 from contracts.subjects import PipelineSubject, TelemetrySubject
 from gateway.acknowledged_client import AcknowledgedClient
@@ -394,6 +394,26 @@ async def test_the_events_of_a_worker_that_is_gone_are_shipped_by_another(
     await _until(lambda: living.spool.stored_bytes == 0)
     assert await living.stop(5) == 0
     assert await read_call_numbers(nats_server.url("admin")) == list(range(50))
+
+
+async def test_a_stream_at_its_byte_limit_loses_nothing_and_the_spool_waits(
+    new_publisher: NewPublisher, nats_server: EmbeddedNats, pipeline_settings: PipelineSettings
+) -> None:
+    limited = NatsSettings(pipeline_max_bytes=200_000)
+    await apply_streams(nats_server.url("admin"), pipeline_settings, broker=limited)
+    publisher = new_publisher(nats_server.url("gateway"))
+    publisher.start()
+    for number in range(500):
+        assert publish_call(publisher, number, padding="x" * 1000)
+    await _until(lambda: "maximum bytes exceeded" in publisher.last_error)
+    # Of events over 1,000 bytes no more than 200 fit, and none of the others is given up.
+    assert publisher.waiting_events >= 300
+
+    unlimited = NatsSettings()
+    await apply_streams(nats_server.url("admin"), pipeline_settings, broker=unlimited)
+    assert await publisher.stop(20) == 0
+    assert publisher.dropped.total() == 0
+    assert await read_call_numbers(nats_server.url("admin")) == list(range(500))
 
 
 async def test_an_event_over_the_brokers_limit_does_not_hold_the_others(
