@@ -13,7 +13,7 @@ def gateway_process(settings: GatewaySettings, environment: Mapping[str, str]) -
     return ProcessSpec(
         name="gateway",
         command=(sys.executable, "-m", "gateway"),
-        probe=http_probe(f"http://{settings.host}:{settings.port}/healthz"),
+        probe=http_probe(f"{settings.url}/healthz"),
         environment=environment,
-        stop_seconds=settings.shutdown_grace_seconds + 1,
+        stop_seconds=settings.drain_seconds + settings.shutdown_grace_seconds + 2,
     )
