@@ -66,8 +66,11 @@ class HealthEndpoint:
         )
 
     async def show_readiness(self, _request: Request) -> Response:
-        """Answer 200 while requests are welcome, and 503 from the signal to stop on."""
+        """Answer 200 while requests are welcome; 503 while stopping, or without a spool."""
         state = self._lifecycle.state
+        failure = self._publisher.spool.failure
+        if state == READY and failure is not None:
+            return json_response({"status": "spool_failed", "error": failure}, 503)
         return json_response({"status": state}, 200 if state == READY else 503)
 
     async def _check_broker(self) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """`GET /healthz` and `GET /metrics`."""
 
 import time
+from pathlib import Path
 
 import aiohttp
 from aiohttp import web
@@ -56,6 +57,23 @@ async def test_everything_down_is_still_alive_and_says_so_soon(
     assert "refused" in health["database"]["error"]
     states = {backend["name"]: backend["status"] for backend in health["backends"]}
     assert states == {"dead": "unreachable", "alive": "ok"}
+
+
+async def test_a_gateway_that_cannot_spool_answers_and_is_not_ready(
+    start_gateway: StartGateway,
+    upstream: ScriptedUpstream,
+    client: aiohttp.ClientSession,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "spool").touch()
+    gateway = start_gateway(backend_of(upstream), spool={"dir": tmp_path / "spool"})
+    async with client.post(gateway.url + CHAT, json=chat_body()) as response:
+        assert response.status == 200
+    async with client.get(f"{gateway.url}/readyz") as response:
+        assert response.status == 503
+        assert await response.json() == {"status": "spool_failed", "error": "ENOTDIR"}
+    async with client.get(f"{gateway.url}/healthz?verbose") as response:
+        assert (await response.json())["spool"]["status"] == "failed"
 
 
 async def test_metrics(
