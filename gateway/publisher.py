@@ -15,6 +15,7 @@ from contracts.headers import CORRELATION_ID, NATS_MESSAGE_ID, TRACEPARENT
 from contracts.subjects import Subject
 from gateway.acknowledged_client import AcknowledgedClient, encode_headers, encode_publish
 from gateway.dropped_events import DroppedEvents
+from gateway.ending import end_tasks
 from gateway.outgoing_event import OutgoingEvent
 from gateway.publish_batches import COMMITS_IN_FLIGHT, encode_batch, split_into_shipments
 from gateway.publish_queue import PublishQueue
@@ -199,9 +200,7 @@ class EventPublisher:
                 await self._is_idle.wait()
         except TimeoutError:
             _log.warning("the broker did not take all events in time", waiting=self.waiting_events)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         await self._disconnect()
         self._take_back()
         self._spool_what_is_in_memory_alone()

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Protocol, TypeVar
@@ -10,6 +9,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from contracts.settings import RetrievalSettings
+from gateway.ending import end_tasks
 from gateway.metrics import GatewayMetrics
 from gateway.request_context import current_request
 from gateway.retrieval_controls import RetrievalPlan
@@ -93,9 +93,7 @@ class Retriever:
 
     async def stop(self) -> None:
         if self._presence_task is not None:
-            self._presence_task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._presence_task
+            await end_tasks([self._presence_task])
 
     def is_due(self, plan: RetrievalPlan) -> bool:
         """Return whether a request with this plan is to be searched for."""

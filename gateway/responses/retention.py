@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Collection
-from contextlib import suppress
 
 import structlog
 from sqlalchemy import TextClause, text
@@ -10,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.settings import ResponsesSettings
+from gateway.ending import end_tasks
 from gateway.metrics import GatewayMetrics
 from gateway.responses.store import ResponseStore, describe_failure
 
@@ -72,9 +72,7 @@ class ResponseRetention:
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await end_tasks([self._task])
 
     async def purge(self, api_key_names: Collection[str] | None = None) -> int:
         """Delete what is too old, and what the keys have too much of; return how many.
