@@ -171,8 +171,9 @@ def test_a_forgotten_callers_events_and_letters_are_gone_and_later_ones_are_kept
     assert len(rows(database_url, "SELECT * FROM dead_letters")) == 4
     with psycopg.connect(database_url) as connection:
         connection.execute(
-            "INSERT INTO api_responses (response_id, api_key_name, model, status, request,"
-            " response, expires_at) VALUES ('r', 'team \"a\"', 'm', 'completed', '{}', '{}', now())"
+            "INSERT INTO api_responses (response_id, api_key_name, model, status, input_items,"
+            " response, item_ids, size_bytes, expires_at)"
+            " VALUES ('r', 'team \"a\"', 'm', 'completed', '[]', '{}', '{}', 2, now())"
         )
 
     figures = run(

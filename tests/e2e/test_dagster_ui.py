@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -12,6 +13,7 @@ from sensors.declarations import pull_sensors
 from tests.e2e.main_job import MainJob
 from tests.support.browser import browser_page
 from tests.support.checkout import PROJECT_ROOT
+from tests.support.graphql import ask_dagster, count_running_automations
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
@@ -49,6 +51,21 @@ def page() -> Iterator[Page]:
         yield page
 
 
+def _last_materialization(main_job: MainJob, asset: str) -> str:
+    """Return the page of an asset's last materialization; its last event may be an observation."""
+    url = main_job.platform.endpoints["dagster"]
+    node = ask_dagster(
+        url,
+        """
+        query Last($key: AssetKeyInput!) { assetOrError(assetKey: $key) {
+            ... on Asset { assetMaterializations(limit: 1) { timestamp } }
+        } }
+        """,
+        key={"path": [asset]},
+    )["assetOrError"]
+    return f"{url}/assets/{asset}?view=events&asOf={node['assetMaterializations'][0]['timestamp']}"
+
+
 @pytest.mark.parametrize(
     ("asset", "labels"),
     [
@@ -62,7 +79,7 @@ def page() -> Iterator[Page]:
 def test_asset_page_shows_the_materialization(
     page: Page, main_job: MainJob, tmp_path: Path, asset: str, labels: tuple[str, ...]
 ) -> None:
-    page.goto(f"{main_job.platform.endpoints['dagster']}/assets/{asset}?view=events")
+    page.goto(_last_materialization(main_job, asset))
     expect(page.get_by_text(re.compile("materialized in run", re.IGNORECASE))).to_be_visible()
     for label in labels:
         expect(page.get_by_text(label, exact=True).first).to_be_visible()
@@ -70,25 +87,30 @@ def test_asset_page_shows_the_materialization(
 
 
 def test_preview_shows_calls_of_the_main_job(page: Page, main_job: MainJob) -> None:
-    page.goto(f"{main_job.platform.endpoints['dagster']}/assets/chat_history?view=events")
+    page.goto(_last_materialization(main_job, "chat_history"))
     preview = page.locator("table").filter(has_text="correlation_id").last
     expect(preview).to_contain_text("completed")
     expect(preview).to_contain_text("total_tokens")
 
 
 def test_six_sensors_are_shown_running(page: Page, main_job: MainJob, tmp_path: Path) -> None:
+    # High enough for all rows: those out of sight are not made.
+    page.set_viewport_size({"width": _WIDTH, "height": 2 * _HEIGHT})
     page.goto(f"{main_job.platform.endpoints['dagster']}/automation")
     for sensor in pull_sensors:
         expect(page.get_by_text(sensor.name, exact=True)).to_be_visible()
+    running = count_running_automations(main_job.platform.endpoints["dagster"])
+    assert running >= len(pull_sensors)
     # Each row has a box to select it and a switch that is on.
-    expect(page.get_by_role("checkbox", checked=True)).to_have_count(len(pull_sensors))
+    expect(page.get_by_role("checkbox", checked=True)).to_have_count(running)
     page.screenshot(path=tmp_path / "sensors.png")
 
 
 def test_lineage_graph_shows_the_platform(page: Page, main_job: MainJob, tmp_path: Path) -> None:
     page.add_init_script(_COMPACT_GRAPH)
     page.set_viewport_size({"width": _GRAPH_WIDTH, "height": _GRAPH_HEIGHT})
-    page.goto(f"{main_job.platform.endpoints['dagster']}/asset-groups")
+    selection = " or ".join(f'group:"{group}"' for group in GROUPS)
+    page.goto(f"{main_job.platform.endpoints['dagster']}/asset-groups~{quote(selection)}/")
     jump_to = page.get_by_placeholder("Jump to")
     jump_to.wait_for()
     expect(page.get_by_text("Join the Dagster community")).to_have_count(0)

@@ -194,7 +194,9 @@ def test_dagster_dev_finds_the_running_servers(platform: PlatformStack, checkout
         )["workspaceOrError"]["locationEntries"]
         assert [each["name"] for each in location] == ["sluice"]
         assert location[0]["locationOrLoadError"]["__typename"] == "RepositoryLocation", location
-        assert sensor_states(url) == {each.name: "RUNNING" for each in pull_sensors}
+        states = sensor_states(url)
+        assert set(states.values()) == {"RUNNING"}
+        assert {each.name for each in pull_sensors} <= set(states)
         # The same storage: what the platform materialized is known here.
         asset = ask_dagster(
             url,

@@ -195,7 +195,9 @@ def test_nothing_is_left_over(main_job: MainJob) -> None:
 
 def test_sensors_run_and_have_ticked(main_job: MainJob) -> None:
     dagster = main_job.platform.endpoints["dagster"]
-    assert sensor_states(dagster) == {each.name: "RUNNING" for each in pull_sensors}
+    states = sensor_states(dagster)
+    assert set(states.values()) == {"RUNNING"}
+    assert {each.name for each in pull_sensors} <= set(states)
     assert len(pull_sensors) == 6
     for each in pull_sensors:
         ticks = ask_dagster(

@@ -20,6 +20,32 @@ def ask_dagster(url: str, query: str, **variables: Any) -> Any:
     return answer["data"]
 
 
+_REPOSITORY = {"repositoryLocationName": "sluice", "repositoryName": "__repository__"}
+
+
+def count_running_automations(url: str) -> int:
+    """Return how many sensors and schedules are switched on."""
+    answer = ask_dagster(
+        url,
+        """
+        query Automations($repository: RepositorySelector!) {
+          sensorsOrError(repositorySelector: $repository) {
+            ... on Sensors { results { sensorState { status } } }
+          }
+          schedulesOrError(repositorySelector: $repository) {
+            ... on Schedules { results { scheduleState { status } } }
+          }
+        }
+        """,
+        repository=_REPOSITORY,
+    )
+    states = [
+        *(each["sensorState"]["status"] for each in answer["sensorsOrError"]["results"]),
+        *(each["scheduleState"]["status"] for each in answer["schedulesOrError"]["results"]),
+    ]
+    return states.count("RUNNING")
+
+
 def sensor_states(url: str) -> dict[str, str]:
     """Return sensor name → `RUNNING` or `STOPPED`."""
     answer = ask_dagster(
@@ -31,7 +57,7 @@ def sensor_states(url: str) -> dict[str, str]:
           }
         }
         """,
-        repository={"repositoryLocationName": "sluice", "repositoryName": "__repository__"},
+        repository=_REPOSITORY,
     )
     return {
         each["name"]: each["sensorState"]["status"] for each in answer["sensorsOrError"]["results"]
