@@ -26,7 +26,7 @@ rooms: .venv/dev
 
 pytest: .venv/dev
 	@bash .ci/system-packages chromium nginx=nginx-light wrk
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 bench: .venv/dev ## Measure against floors and peers; writes benchmarks/results/latest.json
 	@bash .ci/system-packages nginx=nginx-light wrk
