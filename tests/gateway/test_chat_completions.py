@@ -117,7 +117,7 @@ async def test_tool_calls_of_an_answer_are_events(
         (b"{", None, "invalid_json"),
         (b"", None, "invalid_json"),
         (b'{"model": "tiny", "messages": "\xff"}', None, "invalid_json"),
-        (b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}", None, "invalid_json"),
+        (b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}", None, "json_too_deep"),
         (b"[]", None, "invalid_value"),
         (b'{"messages": [{"role": "user"}]}', "model", "missing_required_parameter"),
         (b'{"model": 7, "messages": [{"role": "user"}]}', "model", "invalid_type"),

@@ -29,7 +29,7 @@ def serve(model: str, port: int) -> None:
     parameters.model.path = model
     parameters.model_alias = {MODEL_ALIAS}
     parameters.port = port
-    parameters.n_ctx = 3072
+    parameters.n_ctx = 8192
     parameters.n_parallel = 2
     parameters.n_gpu_layers = 0
     parameters.cpuparams.n_threads = 1
