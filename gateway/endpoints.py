@@ -5,13 +5,12 @@ import asyncio
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
 
 from gateway.anthropic.models import describe_model, list_page, read_limit
 from gateway.backends.router import BackendRouter, ServedModel
-from gateway.body import read_body
+from gateway.body_endpoint import BodyEndpoint
 from gateway.chat.service import ChatService
-from gateway.disconnect import ClientDisconnected
 from gateway.embeddings.served_encoder import OWNER, ServedEncoder
 from gateway.embeddings.service import EmbeddingsService
 from gateway.envelopes import speaks_anthropic
@@ -20,24 +19,21 @@ from gateway.extractive import MODEL as EXTRACTIVE_MODEL
 from gateway.openai.embeddings import read_embeddings_request
 from gateway.openai.requests import read_chat_request
 from gateway.openai.writer import ChatWriter
-from gateway.request_context import current_request
+from gateway.request_context import RequestContext, current_request
 
 OPENAI_CHAT = "openai.chat"
 
 
-class ChatCompletionsEndpoint:
+class ChatCompletionsEndpoint(BodyEndpoint):
     """`POST /v1/chat/completions`, as a bare ASGI application."""
 
     def __init__(self, service: ChatService, *, max_body_bytes: int) -> None:
+        super().__init__(max_body_bytes=max_body_bytes)
         self._service = service
-        self._max_body_bytes = max_body_bytes
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        context = current_request.get()
-        try:
-            body = await read_body(receive, context.headers, limit=self._max_body_bytes)
-        except ClientDisconnected:
-            return
+    async def answer(
+        self, body: bytes, context: RequestContext, receive: Receive, send: Send
+    ) -> None:
         request = read_chat_request(body)
         await self._service.answer(
             request,
@@ -48,19 +44,16 @@ class ChatCompletionsEndpoint:
         )
 
 
-class EmbeddingsEndpoint:
+class EmbeddingsEndpoint(BodyEndpoint):
     """`POST /v1/embeddings`, as a bare ASGI application."""
 
     def __init__(self, service: EmbeddingsService, *, max_body_bytes: int) -> None:
+        super().__init__(max_body_bytes=max_body_bytes)
         self._service = service
-        self._max_body_bytes = max_body_bytes
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        context = current_request.get()
-        try:
-            body = await read_body(receive, context.headers, limit=self._max_body_bytes)
-        except ClientDisconnected:
-            return
+    async def answer(
+        self, body: bytes, context: RequestContext, receive: Receive, send: Send
+    ) -> None:
         request = read_embeddings_request(body)
         await self._service.answer(request, context, receive=receive, send=send)
 

@@ -1,36 +1,33 @@
 """`POST /v1/messages` and `POST /v1/messages/count_tokens`, as bare ASGI applications."""
 
 import msgspec
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
 
 from gateway.anthropic.native import NativeMessagesExchange
 from gateway.anthropic.requests import read_messages_request
 from gateway.anthropic.to_chat import chat_request_of
 from gateway.anthropic.writer import MessagesWriter, NativeMessagesWriter
-from gateway.body import read_body
+from gateway.body_endpoint import BodyEndpoint
 from gateway.chat.service import ChatService
 from gateway.chat.token_counting import TokenCount, TokenCounter
 from gateway.chat.writers import send_whole
-from gateway.disconnect import ClientDisconnected, DisconnectWatch
+from gateway.disconnect import DisconnectWatch
 from gateway.errors import Header
-from gateway.request_context import RequestContext, current_request
+from gateway.request_context import RequestContext
 
 ANTHROPIC_MESSAGES = "anthropic.messages"
 
 
-class MessagesEndpoint:
+class MessagesEndpoint(BodyEndpoint):
     """`POST /v1/messages`."""
 
     def __init__(self, service: ChatService, *, max_body_bytes: int) -> None:
+        super().__init__(max_body_bytes=max_body_bytes)
         self._service = service
-        self._max_body_bytes = max_body_bytes
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        context = current_request.get()
-        try:
-            body = await read_body(receive, context.headers, limit=self._max_body_bytes)
-        except ClientDisconnected:
-            return
+    async def answer(
+        self, body: bytes, context: RequestContext, receive: Receive, send: Send
+    ) -> None:
         request = read_messages_request(body)
         request_id = context.correlation_id
         await self._service.answer(
@@ -45,22 +42,19 @@ class MessagesEndpoint:
         )
 
 
-class CountTokensEndpoint:
+class CountTokensEndpoint(BodyEndpoint):
     """`POST /v1/messages/count_tokens`."""
 
     def __init__(self, counter: TokenCounter, *, max_body_bytes: int) -> None:
+        super().__init__(max_body_bytes=max_body_bytes)
         self._counter = counter
-        self._max_body_bytes = max_body_bytes
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        context = current_request.get()
-        try:
-            body = await read_body(receive, context.headers, limit=self._max_body_bytes)
-            request = read_messages_request(body, for_counting=True)
-            async with DisconnectWatch(receive):
-                count = await self._counter.count(chat_request_of(request), context)
-        except ClientDisconnected:
-            return
+    async def answer(
+        self, body: bytes, context: RequestContext, receive: Receive, send: Send
+    ) -> None:
+        request = read_messages_request(body, for_counting=True)
+        async with DisconnectWatch(receive):
+            count = await self._counter.count(chat_request_of(request), context)
         await send_whole(
             send, 200, "application/json", _headers_of(count, context), _body_of(count)
         )

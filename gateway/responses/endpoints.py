@@ -7,10 +7,9 @@ from msgspec import Meta, Struct
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
 
-from gateway.body import read_body
-from gateway.disconnect import ClientDisconnected
+from gateway.body_endpoint import BodyEndpoint
 from gateway.errors import InvalidRequest
 from gateway.openai.fields import invalid_type
 from gateway.request_context import RequestContext, current_request
@@ -21,19 +20,16 @@ from gateway.responses.store import ResponseStore
 _LONGEST_ID = 512
 
 
-class CreateResponseEndpoint:
+class CreateResponseEndpoint(BodyEndpoint):
     """`POST /v1/responses`, as a bare ASGI application."""
 
     def __init__(self, service: ResponsesService, *, max_body_bytes: int) -> None:
+        super().__init__(max_body_bytes=max_body_bytes)
         self._service = service
-        self._max_body_bytes = max_body_bytes
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        context = current_request.get()
-        try:
-            body = await read_body(receive, context.headers, limit=self._max_body_bytes)
-        except ClientDisconnected:
-            return
+    async def answer(
+        self, body: bytes, context: RequestContext, receive: Receive, send: Send
+    ) -> None:
         await self._service.answer(
             read_responses_request(body),
             context,
