@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from gateway.access.control import AccessControl
 from gateway.access.key_file import KeyFileError
 from gateway.access.opening import read_keys_of
 from gateway.backends.router import BackendRouter
+from gateway.ending import end_tasks
 from gateway.tls import ServerTls, TlsError
 
 LoadSettings = Callable[[], Settings]
@@ -59,9 +59,7 @@ class Reloader:
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await end_tasks([self._task])
 
     def reload(self) -> None:
         """Read the files and take over what is right, changed or not."""
