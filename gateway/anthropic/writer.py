@@ -12,7 +12,8 @@ from gateway.anthropic.errors import anthropic_error_body, anthropic_error_event
 from gateway.anthropic.requests import MessagesRequest
 from gateway.anthropic.stream import PING, MessageStream, message_event
 from gateway.chat.writers import send_part, send_whole, start_event_stream
-from gateway.errors import API_ERROR, GatewayError, Header
+from gateway.errors import GatewayError, Header
+from gateway.openai.answers import NoAnswer
 from gateway.openai.chunks import read_chunk
 from gateway.openai.completions import with_fields
 from gateway.openai.sse import SseEvent
@@ -69,12 +70,7 @@ class MessagesWriter(_AnthropicWriter):
     ) -> None:
         completion = read_chunk(body)
         if completion is None:
-            raise GatewayError(
-                "The backend's answer has a shape that cannot be translated.",
-                status=502,
-                error_type=API_ERROR,
-                code="backend_invalid",
-            )
+            raise NoAnswer("the completion has a shape that cannot be translated")
         if self._request.is_streaming:
             # The backend does not stream. Clients that asked for events wait for events.
             await self.start_stream(_EVENT_STREAM, headers, fields)

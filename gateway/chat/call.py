@@ -95,6 +95,8 @@ class ChatCall:
             self._finish(CANCELLED, error="the client disconnected")
         except GatewayError as error:
             await self._fail(error)
+        except NoAnswer:
+            await self._fail(self._backend_error("sent an answer that cannot be read", "invalid"))
         except asyncio.CancelledError:
             # The server cancels what still runs when its grace for shutting down is over.
             await self._fail(ShuttingDown())
@@ -193,10 +195,7 @@ class ChatCall:
 
     async def _relay_body(self, answer: BackendAnswer) -> LastWrite:
         body = await answer.read_all()
-        try:
-            self._record.answer = self._exchange.read_body(body)
-        except NoAnswer as error:
-            raise self._backend_error("sent an answer that cannot be read", "invalid") from error
+        self._record.answer = self._exchange.read_body(body)
         headers = self._response_headers(answer)
         self._finish(COMPLETED)
         return partial(

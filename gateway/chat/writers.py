@@ -24,7 +24,7 @@ class AnswerWriter(Protocol):
         body: bytes,
         fields: Mapping[str, Any],
     ) -> None:
-        """Send a complete answer."""
+        """Send a complete answer. Raises NoAnswer where it cannot be translated."""
         ...
 
     async def send_refusal(

@@ -9,11 +9,11 @@ from starlette.types import Send
 
 from gateway.chat.grounding import Grounding
 from gateway.chat.writers import send_part, send_whole, start_event_stream
-from gateway.errors import BackendError, GatewayError, Header, ShuttingDown
+from gateway.errors import GatewayError, Header, ShuttingDown
 from gateway.openai.accumulator import describe_error
+from gateway.openai.answers import NoAnswer
 from gateway.openai.chunks import ChatChunk, read_chunk
 from gateway.openai.sse import SseEvent
-from gateway.request_context import current_request
 from gateway.responses.builder import ResponseBuilder
 from gateway.responses.errors import StoreUnavailable
 from gateway.responses.events import EventEncoder
@@ -76,8 +76,7 @@ class ResponsesWriter:
     ) -> None:
         chunk = read_chunk(body)
         if chunk is None or (chunk.first_choice is None and not chunk.has_error):
-            backend = current_request.get().backend or ""
-            raise BackendError.of(backend, "sent an answer that cannot be read", "invalid")
+            raise NoAnswer("the completion has a shape that cannot be translated")
         _number_calls(chunk)
         events = [*self._open(fields), *self._add(chunk)]
         if not chunk.has_error:
