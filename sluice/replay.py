@@ -1,19 +1,17 @@
 """`sluice replay`: launches the jobs again over events that the stream still holds."""
 
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import nats
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from contracts.streams import PIPELINE, PIPELINE_CONSUMERS, PipelineConsumer
+from sluice.admin_connection import jetstream_of_admin
 from sluice.dagster_api import launch
-from sluice.servers.nats import ADMIN_INBOX
 
 REPLAY_TAG = "sluice/replay"
 
@@ -94,7 +92,7 @@ async def plan_replay(
     Raises:
         nats.errors.Error, OSError: the broker fails.
     """
-    async with _connected(nats_url) as jetstream:
+    async with jetstream_of_admin(nats_url) as jetstream:
         state = (await jetstream.stream_info(PIPELINE)).state
         first = max(state.first_seq, await _sequence_at(jetstream, start, state.last_seq))
         last = state.last_seq
@@ -141,21 +139,6 @@ def launch_replay(dagster_url: str, plan: ReplayPlan, *, batch_limit: int) -> It
                     tags["dagster/partition"] = partition
                 config = batch_run_config(assets, [SequenceRange(first, last, 0)])
                 yield launch(dagster_url, job.consumer.job_name, config, tags)
-
-
-@asynccontextmanager
-async def _connected(nats_url: str) -> AsyncIterator[JetStreamContext]:
-    connection = await nats.connect(
-        nats_url,
-        inbox_prefix=ADMIN_INBOX,
-        connect_timeout=5,
-        allow_reconnect=False,
-        max_reconnect_attempts=1,
-    )
-    try:
-        yield connection.jetstream()
-    finally:
-        await connection.close()
 
 
 async def _sequence_at(jetstream: JetStreamContext, bound: Bound, last: int) -> int:

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import nats
-import nats.errors
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, StreamConfig
 from nats.js.errors import NotFoundError
@@ -20,7 +18,7 @@ from contracts.streams import (
     telemetry_consumer_config,
     terminated_consumer_config,
 )
-from sluice.servers.nats import ADMIN_INBOX
+from sluice.admin_connection import jetstream_of_admin
 
 Outcome = Literal["created", "updated", "unchanged"]
 
@@ -43,17 +41,7 @@ async def apply_streams(
         nats.errors.Error: the server cannot be reached, has no JetStream or refuses.
     """
     broker = broker or NatsSettings()
-    connection = await nats.connect(
-        nats_url,
-        inbox_prefix=ADMIN_INBOX,
-        connect_timeout=5,
-        allow_reconnect=False,
-        # Without this the client tries for two minutes before it says that nobody is there.
-        max_reconnect_attempts=1,
-        reconnect_time_wait=0.2,
-    )
-    try:
-        jetstream = connection.jetstream()
+    async with jetstream_of_admin(nats_url) as jetstream:
         applied = [
             await _apply_stream(jetstream, config)
             for config in stream_configs(
@@ -74,8 +62,6 @@ async def apply_streams(
         applied.append(await _apply_consumer(jetstream, ADVISORIES, terminated))
         applied.append(await _apply_consumer(jetstream, TELEMETRY, telemetry_consumer_config()))
         return applied
-    finally:
-        await connection.close()
 
 
 def count_changes(applied: Sequence[Applied]) -> int:
