@@ -337,15 +337,23 @@ def _compare_with_peer(
 
 
 def _documents_per_second(engine: EncoderEngine, texts: Sequence[str]) -> float:
-    started = time.perf_counter()
-    engine.encode(texts, kind="document")
-    return len(texts) / (time.perf_counter() - started)
+    seconds, _ = _time_documents(engine, texts, with_tokens=False)
+    return len(texts) / seconds
 
 
 def _document_tokens_per_second(engine: EncoderEngine, texts: Sequence[str]) -> float:
+    seconds, tokens = _time_documents(engine, texts, with_tokens=True)
+    return tokens / seconds
+
+
+def _time_documents(
+    engine: EncoderEngine, texts: Sequence[str], *, with_tokens: bool
+) -> tuple[float, int]:
+    """Return the seconds that `texts` took, and their tokens."""
     started = time.perf_counter()
-    encodings = engine.encode(texts, kind="document", with_tokens=True)
-    return sum(each.token_count for each in encodings) / (time.perf_counter() - started)
+    encodings = engine.encode(texts, kind="document", with_tokens=with_tokens)
+    seconds = time.perf_counter() - started
+    return seconds, sum(each.token_count for each in encodings)
 
 
 def _require_like_similarities(
