@@ -2,8 +2,6 @@
 
 import asyncio
 import gc
-import ipaddress
-import socket
 import sys
 import threading
 import time
@@ -14,6 +12,7 @@ import structlog
 import uvicorn
 from starlette.applications import Starlette
 
+from contracts.listening import CannotListen, explain_taken_port, is_loopback, open_listener
 from contracts.settings import EncoderSettings, SettingsError, load_settings
 from encoder.app import create_app
 from encoder.grpc_service import GrpcServer
@@ -30,17 +29,13 @@ _ENDING_REQUESTS_SECONDS = 1
 _log = structlog.get_logger("encoder")
 
 
-class CannotStart(Exception):
-    """The encoder refuses to start; the message says why and what to change."""
-
-
 def main() -> None:
     """Read the settings and serve until the process is told to stop."""
     try:
         settings = load_settings()
         configure_logging(settings.gateway.log_format)
         serve(settings.encoder, lambda: load_encoder(settings.encoder, settings.models_dir))
-    except (SettingsError, ModelDirectoryError, CannotStart) as error:
+    except (SettingsError, ModelDirectoryError, CannotListen) as error:
         sys.exit(f"encoder: {error}")
 
 
@@ -50,10 +45,10 @@ def serve(settings: EncoderSettings, load: Callable[[], EncoderEngine]) -> None:
     Both answer at once, with "not ready" until `load` has returned the engine.
 
     Raises:
-        CannotStart: a port cannot be bound.
+        CannotListen: a port cannot be bound.
         Exception: what `load` raised.
     """
-    with open_listener(settings.host, settings.port) as listener:
+    with open_listener(settings.host, settings.port, setting="encoder.port") as listener:
         encoder = EncoderServer(settings, load)
         # uvicorn raises the signal that stopped it once more, after it has shut down.
         with suppress(KeyboardInterrupt):
@@ -99,14 +94,15 @@ class EncoderServer:
             await self._grpc.start(settings.host, settings.grpc_port)
         except RuntimeError as error:
             self._fail(
-                CannotStart(
-                    f"cannot listen on {settings.host}:{settings.grpc_port}: {error}; another port"
-                    " is set by encoder.grpc_port in the settings file or SLUICE_ENCODER_GRPC_PORT"
+                CannotListen(
+                    explain_taken_port(
+                        settings.host, settings.grpc_port, error, "encoder.grpc_port"
+                    )
                 )
             )
             yield
             return
-        if not _is_loopback(settings.host):
+        if not is_loopback(settings.host):
             _log.warning("anyone who can reach this address can use the encoder", **self._addresses)
         loading = asyncio.create_task(self._attach_engine())
         try:
@@ -177,32 +173,3 @@ async def _run_in_daemon_thread(work: Callable[[], EncoderEngine]) -> EncoderEng
 
     threading.Thread(target=run, name="encoder-loading", daemon=True).start()
     return await result
-
-
-def open_listener(host: str, port: int) -> socket.socket:
-    """Return a socket bound to the address.
-
-    Raises:
-        CannotStart: it is taken or cannot be bound.
-    """
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    listener = socket.socket(family, kind, protocol)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        raise CannotStart(
-            f"cannot listen on {host}:{port}: {error.strerror}; another port is set by"
-            " encoder.port in the settings file or SLUICE_ENCODER_PORT"
-        ) from error
-    return listener
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

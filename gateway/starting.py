@@ -6,6 +6,7 @@ import socket
 import sqlalchemy
 from sqlalchemy.exc import ArgumentError
 
+from contracts import listening
 from contracts.settings import Settings
 from gateway.access.key_file import KeyFileError
 from gateway.access.opening import KeysNeeded, open_access
@@ -63,27 +64,12 @@ def open_listeners(host: str, port: int, count: int) -> list[socket.socket]:
 
 
 def open_listener(host: str, port: int, *, is_shared: bool = False) -> socket.socket:
-    """Return a socket bound to the address.
-
-    Args:
-        is_shared: others of this user may be bound to it too.
+    """Return a socket bound to the address, as `contracts.listening.open_listener` does.
 
     Raises:
         CannotStart: it is taken or cannot be bound.
     """
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    listener = socket.socket(family, kind, protocol)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if is_shared:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        raise CannotStart(
-            f"cannot listen on {host}:{port}: {error.strerror}; another port is set by"
-            " gateway.port in the settings file or SLUICE_GATEWAY_PORT"
-        ) from error
-    return listener
+        return listening.open_listener(host, port, setting="gateway.port", is_shared=is_shared)
+    except listening.CannotListen as error:
+        raise CannotStart(str(error)) from error

@@ -1,7 +1,6 @@
 """Reads the keys when the gateway starts, and refuses to be open to others without any."""
 
-import ipaddress
-
+from contracts.listening import is_loopback
 from contracts.settings import Settings
 from gateway.access.api_keys import ApiKey
 from gateway.access.control import AccessControl
@@ -47,13 +46,3 @@ def read_keys_of(settings: Settings) -> tuple[ApiKey, ...]:
                 " `sluice keys create NAME` makes it"
             ) from error
         return ()
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -9,8 +9,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from contracts.listening import open_listener
 from contracts.settings import EncoderSettings
-from encoder.server import EncoderServer, open_listener
+from encoder.server import EncoderServer
 from knowledge.encoding.engine import EncoderEngine
 from knowledge.encoding.loading import load_encoder
 from knowledge.encoding.remote_encoder import RemoteEncoder
@@ -39,7 +40,7 @@ async def running_encoder(
     ports = {"port": free_port(), "grpc_port": free_port()}
     encoder_settings = EncoderSettings(**{**ports, **settings})
     server = EncoderServer(encoder_settings, load or (lambda: engine))
-    with open_listener("127.0.0.1", encoder_settings.port) as listener:
+    with open_listener("127.0.0.1", encoder_settings.port, setting="encoder.port") as listener:
         serving = asyncio.create_task(server.http.serve(sockets=[listener]))
         running = RunningEncoder(encoder_settings, engine)
         try:

@@ -13,8 +13,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from contracts.listening import CannotListen
 from contracts.settings import EncoderSettings
-from encoder.server import CannotStart, serve
+from encoder.server import serve
 from knowledge.encoding.remote_encoder import BlockingRemoteEncoder, RemoteEncoder
 from knowledge.ports import EncoderOverloaded, EncoderUnavailable
 from tests.encoder.blocked_engine import BlockedEngine
@@ -71,7 +72,7 @@ def test_a_taken_port_is_named_with_its_setting(setting: str) -> None:
         ports = {"port": free_port(), "grpc_port": free_port()}
         settings = EncoderSettings(**{**ports, setting: taken.getsockname()[1]})
 
-        with pytest.raises(CannotStart, match=rf"encoder\.{setting} "):
+        with pytest.raises(CannotListen, match=rf"encoder\.{setting} "):
             serve(settings, HashingEncoderEngine)  # type: ignore[arg-type]
 
 
