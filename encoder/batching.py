@@ -199,7 +199,7 @@ class TokenBatcher:
         self._metrics.observe_batch(
             texts=len(batch),
             tokens=tokens,
-            padded_tokens=padded_tokens(batch),
+            padded_tokens=padded_tokens(batch) if self._engine.can_pad else tokens,
             duration_seconds=seconds,
         )
         complete: list[Job] = []

@@ -58,7 +58,8 @@ class EncoderEngine:
                 f"{graph_file}: inputs are {', '.join(sorted(self._input_names))}; known are"
                 f" {', '.join(sorted(_INPUTS))}"
             )
-        self._can_pad = "attention_mask" in self._input_names
+        self.can_pad = "attention_mask" in self._input_names
+        """Whether the texts of a batch go through the graph together, filled up to one length."""
         self._dense_output = self._find_output(rank=2)
         token_output = self._find_output(rank=3)
         if token_output is None and self._dense_output is None:
@@ -111,7 +112,7 @@ class EncoderEngine:
         By a graph without an attention mask each text is encoded alone: its vectors are the same
         to the bit in whatever company it comes.
         """
-        if len(batch) > 1 and not self._can_pad:
+        if len(batch) > 1 and not self.can_pad:
             return [
                 encoding for text in batch for encoding in self.run([text], with_tokens=with_tokens)
             ]
@@ -171,7 +172,7 @@ class EncoderEngine:
             token_ids[number, : len(text)] = text.token_ids
             mask[number, : len(text)] = text.attention_mask
         inputs: dict[str, NDArray[np.int64]] = {"input_ids": token_ids}
-        if self._can_pad:
+        if self.can_pad:
             inputs["attention_mask"] = mask
         if "token_type_ids" in self._input_names:
             inputs["token_type_ids"] = np.zeros(shape, dtype=np.int64)

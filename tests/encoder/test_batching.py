@@ -1,6 +1,7 @@
 """The queue before the engine and the thread that empties it."""
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 
@@ -208,3 +209,34 @@ def test_closing_fails_what_waits_and_ends_the_thread(
         _submit(batcher, "query", _text(2))
     assert waiting.done()
     assert not [each for each in threading.enumerate() if each.name == "encoder-engine"]
+
+
+def test_as_many_batches_run_at_once_as_the_engine_has_cores(engine: BlockedEngine) -> None:
+    engine.concurrency = 2
+    batcher = TokenBatcher(engine, EncoderMetrics(), batch_tokens=100, queue_tokens=QUEUE_TOKENS)
+    texts = [_text(5, 90), _text(6, 80), _text(7, 70)]
+
+    future = _submit(batcher, "document", *texts)
+    deadline = time.monotonic() + 10
+    while len(engine.texts_begun) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    assert not future.done()
+    engine.release()
+
+    encodings = future.result(10)
+    batcher.close()
+    assert [each.token_count for each in encodings] == [90, 80, 70]
+
+
+@pytest.mark.parametrize(("can_pad", "padding"), [(True, 5), (False, 0)])
+def test_padding_is_counted_where_the_engine_pads(can_pad: bool, padding: int) -> None:
+    engine, metrics = HashingEncoderEngine(), EncoderMetrics()
+    engine.can_pad = can_pad
+    batcher = TokenBatcher(engine, metrics, batch_tokens=100, queue_tokens=QUEUE_TOKENS)
+
+    _submit(batcher, "document", _text(5, 40), _text(6, 35)).result(10)
+
+    batcher.close()
+    assert engine.batches == [2]
+    assert metrics.registry.get_sample_value("sluice_encoder_padding_tokens_total") == padding

@@ -33,6 +33,7 @@ class HashingEncoderEngine:
     ) -> None:
         self.model = model
         self.concurrency = 1
+        self.can_pad = True
         self.batches: list[int] = []
         """Texts of each batch that was run."""
         self.failing_words: set[str] = set()
