@@ -4,6 +4,7 @@ https://platform.claude.com/docs/en/build-with-claude/streaming. Every block is 
 and stopped before the next one starts, whatever the order of what the backend sends.
 """
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -176,7 +177,7 @@ class MessageStream:
         return last + stop
 
 
-class _Block:
+class _Block(ABC):
     """One content block, from its first piece to its stop."""
 
     __slots__ = ("held", "index")
@@ -195,13 +196,13 @@ class _Block:
         """Whether the next block may follow, since no more of this one can come."""
         return True
 
+    @abstractmethod
     def content_block(self) -> dict[str, Any]:
         """Return the block as it is before its deltas."""
-        raise NotImplementedError
 
+    @abstractmethod
     def delta(self, text: str) -> bytes:
         """Return the event for one more piece."""
-        raise NotImplementedError
 
     def last_delta(self) -> bytes:
         """Return what is due before the block's stop."""

@@ -6,6 +6,7 @@ cache-friendly one (FlashAttention, Dao et al. 2022, https://arxiv.org/abs/2205.
 single text keeps a core as busy as several do.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -70,7 +71,7 @@ def build_int8_graph(
     return _Int8Graph(weights, shape, heads, weight_bits=weight_bits).build()
 
 
-class _BertGraph:
+class _BertGraph(ABC):
     """What both precisions have in common: the layers' order and the heads."""
 
     def __init__(
@@ -217,18 +218,18 @@ class _BertGraph:
             self.constant("token_axis", np.array([1], np.int64)),
         )
 
-    def _word_embeddings(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _word_embeddings(self) -> str: ...
 
-    def _attention(self, states: str, layer: int) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _attention(self, states: str, layer: int) -> str: ...
 
+    @abstractmethod
     def _linear(self, states: str, prefix: str, layer: int) -> str:
         """Multiply by the weights of `prefix` and add its bias, unless `_gelu` adds it."""
-        raise NotImplementedError
 
-    def _gelu(self, states: str, bias: str) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _gelu(self, states: str, bias: str) -> str: ...
 
 
 class _Fp32Graph(_BertGraph):
