@@ -229,6 +229,9 @@ async def test_an_answer_that_cannot_be_translated_is_502(
     async with client.post(gateway.url + MESSAGES, json=message_body()) as response:
         assert response.status == 502
         assert (await read_error(response))["type"] == "api_error"
+    async with client.get(f"{gateway.url}/metrics") as response:
+        metrics = await response.text()
+    assert 'backend_errors_total{backend="scripted",reason="invalid"} 1.0' in metrics
 
 
 async def test_a_key_that_is_not_valid_is_told_in_anthropics_envelope(
