@@ -42,6 +42,11 @@ def explain_taken_port(host: str, port: int, reason: object, setting: str) -> st
     )
 
 
+def is_every_address(host: str) -> bool:
+    """Return whether a server that listens there listens on all of the machine's addresses."""
+    return host in ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+
+
 def is_loopback(host: str) -> bool:
     """Return whether only this machine reaches an address."""
     if host == "localhost":

@@ -330,6 +330,10 @@ class NatsSettings(_Section):
     """The broker. With a `url`, the embedded server is not started."""
 
     url: SecretStr | None = None
+    host: str = Field(
+        default="127.0.0.1",
+        description="Where the embedded server listens; another address lets other hosts in.",
+    )
     port: Port = 4222
     monitor_port: Port = 8222
     replicas: int = Field(default=1, ge=1, le=5, description="Copies of each stream.")
@@ -348,6 +352,11 @@ class PostgresSettings(_Section):
     """The store. With a `url`, the embedded server is not started."""
 
     url: SecretStr | None = None
+    host: str = Field(
+        default="127.0.0.1",
+        description="Where the embedded server listens besides 127.0.0.1; another address lets"
+        " other hosts in.",
+    )
     port: Port = 5432
 
 

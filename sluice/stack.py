@@ -37,11 +37,18 @@ class Stack:
         postgres = nats = None
         if settings.postgres.url is None:
             postgres = EmbeddedPostgres(
-                data_dir / "postgres", settings.postgres.port, credentials.postgres
+                data_dir / "postgres",
+                settings.postgres.port,
+                credentials.postgres,
+                host=settings.postgres.host,
             )
         if settings.nats.url is None:
             nats = EmbeddedNats(
-                data_dir / "nats", settings.nats.port, settings.nats.monitor_port, credentials
+                data_dir / "nats",
+                settings.nats.port,
+                settings.nats.monitor_port,
+                credentials,
+                host=settings.nats.host,
             )
         return cls(settings, data_dir, credentials, postgres, nats)
 
@@ -81,10 +88,10 @@ class Stack:
             wanted["encoder.port"] = (encoder.host, encoder.port)
             wanted["encoder.grpc_port"] = (encoder.host, encoder.grpc_port)
         if self.nats is not None:
-            wanted["nats.port"] = ("127.0.0.1", settings.nats.port)
+            wanted["nats.port"] = (settings.nats.host, settings.nats.port)
             wanted["nats.monitor_port"] = ("127.0.0.1", settings.nats.monitor_port)
         if self.postgres is not None:
-            wanted["postgres.port"] = ("127.0.0.1", settings.postgres.port)
+            wanted["postgres.port"] = (settings.postgres.host, settings.postgres.port)
         return wanted
 
     def environment(self, nats_user: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from contracts.listening import is_every_address
 from contracts.streams import ADVISORIES, PIPELINE, PIPELINE_CONSUMERS, TELEMETRY
 from sluice.servers.credentials import Credentials
 from sluice.servers.probes import http_probe
@@ -22,12 +23,13 @@ TELEMETRY_INBOX = "_INBOX_telemetry"
 
 @dataclass(frozen=True)
 class EmbeddedNats:
-    """One JetStream node in `data_dir`, on 127.0.0.1 alone, with a user per role."""
+    """One JetStream node in `data_dir`, with a user per role."""
 
     data_dir: Path
     port: int
     monitor_port: int
     credentials: Credentials
+    host: str = "127.0.0.1"
 
     @property
     def monitor_url(self) -> str:
@@ -36,7 +38,13 @@ class EmbeddedNats:
     def url(self, user: str) -> str:
         """Return the URL for `admin`, `gateway`, `dagster` or `telemetry`, password included."""
         password: str = getattr(self.credentials, f"nats_{user}")
-        return f"nats://{user}:{password}@127.0.0.1:{self.port}"
+        return f"nats://{user}:{password}@{self._own_address}:{self.port}"
+
+    @property
+    def _own_address(self) -> str:
+        """Where this machine reaches it."""
+        address = "127.0.0.1" if is_every_address(self.host) else self.host
+        return f"[{address}]" if ":" in address else address
 
     def write_configuration(self) -> Path:
         """Write the server's configuration and return its path."""
@@ -62,8 +70,9 @@ class EmbeddedNats:
     def _configuration(self) -> dict[str, Any]:
         return {
             "server_name": "sluice-embedded",
-            "host": "127.0.0.1",
+            "host": self.host,
             "port": self.port,
+            # It asks nobody for a password.
             "http": f"127.0.0.1:{self.monitor_port}",
             # A call's event holds the request and the answer, so more than the largest body.
             # JetStream's file store takes records below 32 MiB.

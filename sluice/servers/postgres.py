@@ -13,12 +13,16 @@ from urllib.parse import quote
 
 import psutil
 
+from contracts.listening import is_every_address, is_loopback
 from sluice.servers.probes import sql_probe
 from sluice.servers.spec import ProcessSpec
 
 SUPERUSER = "sluice"
 SYSTEM_ACCOUNT = "sluice"
 """PostgreSQL refuses to run as root; where we are root it runs as this account."""
+
+_OTHER_HOSTS = "host all all all scram-sha-256"
+"""A line of pg_hba.conf, which initdb writes for this machine alone."""
 
 _LEAST_SHARED_BUFFERS_MIB = 128
 _MOST_SHARED_BUFFERS_MIB = 2048
@@ -36,11 +40,13 @@ class PostgresSetupError(Exception):
 
 @dataclass(frozen=True)
 class EmbeddedPostgres:
-    """One PostgreSQL cluster in `data_dir`, on 127.0.0.1 alone, with a password."""
+    """One PostgreSQL cluster in `data_dir`, with a password."""
 
     data_dir: Path
     port: int
     password: str
+    host: str = "127.0.0.1"
+    """Listened on besides 127.0.0.1."""
 
     def url(self, database: str) -> str:
         """Return the libpq URL of `database`, password included."""
@@ -48,13 +54,29 @@ class EmbeddedPostgres:
         return f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{self.port}/{database}"
 
     @property
+    def _listen_addresses(self) -> str:
+        if is_every_address(self.host):
+            return self.host
+        return ",".join(dict.fromkeys(("127.0.0.1", self.host)))
+
+    @property
     def is_initialised(self) -> bool:
         return (self.data_dir / "PG_VERSION").exists()
 
     def initialise(self) -> None:
         """Make the cluster if it is not there. Raises PostgresSetupError."""
-        if self.is_initialised:
-            return
+        if not self.is_initialised:
+            self._initialise()
+        if not is_loopback(self.host):
+            self._admit_other_hosts()
+
+    def _admit_other_hosts(self) -> None:
+        file = self.data_dir / "pg_hba.conf"
+        content = file.read_text()
+        if _OTHER_HOSTS not in content.splitlines():
+            file.write_text(f"{content}{_OTHER_HOSTS}\n")
+
+    def _initialise(self) -> None:
         self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.NamedTemporaryFile("w", dir=self.data_dir.parent) as password_file:
             password_file.write(self.password)
@@ -86,7 +108,7 @@ class EmbeddedPostgres:
     def process(self) -> ProcessSpec:
         """Return how the server is run. `initialise` must have been called."""
         options = {
-            "listen_addresses": "127.0.0.1",
+            "listen_addresses": self._listen_addresses,
             "port": str(self.port),
             # No socket file: its path may be too long, and TCP on loopback serves everyone.
             "unix_socket_directories": "",

@@ -54,3 +54,16 @@ def test_the_server_keeps_no_privilege_but_passing_folders(tmp_path: Path) -> No
     capabilities = dict(line.split(":\t") for line in status.splitlines() if line.startswith("Cap"))
     assert int(capabilities["CapEff"], 16) == 1 << 2  # CAP_DAC_READ_SEARCH
     assert int(capabilities["CapBnd"], 16) == 1 << 2
+
+
+def test_another_address_lets_other_hosts_in_once(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path / "data", free_port(), "password", host="0.0.0.0")
+    rules = server.data_dir / "pg_hba.conf"
+    for _start in range(2):
+        server.initialise()
+    others = [line for line in rules.read_text().splitlines() if line.startswith("host all all")]
+
+    assert others == ["host all all all scram-sha-256"]
+    assert "--listen_addresses=0.0.0.0" in server.process().command
+    near = EmbeddedPostgres(server.data_dir, server.port, "password", host="192.0.2.1")
+    assert "--listen_addresses=127.0.0.1,192.0.2.1" in near.process().command
