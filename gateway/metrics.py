@@ -1,7 +1,7 @@
 """The gateway's own metrics in Prometheus' format."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -10,42 +10,25 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from contracts.metrics import gateway as listed
 from contracts.payloads import TokenUsage
 from gateway.publisher import EventPublisher
 from gateway.spool.spool import Spool
 from gateway.workers.mirrored_collectors import MirroredCollectors
 
-_DURATION_BUCKETS = (
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300,
-)  # fmt: skip
-
-_KNOWN_PATHS = frozenset(
-    {
-        "/v1/chat/completions",
-        "/v1/messages",
-        "/v1/messages/count_tokens",
-        "/v1/responses",
-        "/v1/embeddings",
-        "/v1/models",
-        "/healthz",
-        "/readyz",
-        "/metrics",
-    }
-)
 _SHARING_SECONDS = 1.0
-_SEARCH_STAGES = ("retrieve", "embed", "search", "rerank")
-_KNOWN_METHODS = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})
+_PATHS = listed.PATH.values or frozenset()
+_METHODS = listed.METHOD.values or frozenset()
 
 
 class GatewayMetrics:
     """Counters and histograms of one gateway, with a registry of their own.
 
-    Labels hold only what the operator's settings bound: paths are the gateway's routes, and
-    there is no label for the model, a name that a client chooses.
+    What they are is said in `contracts.metrics.gateway`.
     """
 
     def __init__(self, *, has_siblings: bool = False) -> None:
@@ -56,44 +39,13 @@ class GatewayMetrics:
         self.registry = CollectorRegistry()
         self._mirror = MirroredCollectors() if has_siblings else None
         self.watch(ProcessCollector(registry=None))
-        self._requests = Counter(
-            "sluice_gateway_requests",
-            "Requests answered",
-            ("method", "path", "status"),
-            registry=self.registry,
-        )
-        self._durations = Histogram(
-            "sluice_gateway_request_duration_seconds",
-            "From a request's arrival to the last byte of its answer",
-            ("path",),
-            buckets=_DURATION_BUCKETS,
-            registry=self.registry,
-        )
-        self._tokens = Counter(
-            "sluice_gateway_tokens",
-            "Tokens as the backends reported them",
-            ("backend", "kind"),
-            registry=self.registry,
-        )
-        self._backend_errors = Counter(
-            "sluice_gateway_backend_errors",
-            "Calls that a backend failed",
-            ("backend", "reason"),
-            registry=self.registry,
-        )
-        self._search_failures = Counter(
-            "sluice_gateway_search_failures",
-            "Searches that failed (stage retrieve), or went on without one of their stages",
-            ("stage",),
-            registry=self.registry,
-        )
-        self._purged_responses = Counter(
-            "sluice_gateway_purged_responses",
-            "Stored responses removed because they expired, or were more than is kept for a key",
-            ("reason",),
-            registry=self.registry,
-        )
-        for stage in _SEARCH_STAGES:
+        self._requests = listed.REQUESTS.counter(self.registry)
+        self._durations = listed.REQUEST_DURATION.histogram(self.registry)
+        self._tokens = listed.TOKENS.counter(self.registry)
+        self._backend_errors = listed.BACKEND_ERRORS.counter(self.registry)
+        self._search_failures = listed.SEARCH_FAILURES.counter(self.registry)
+        self._purged_responses = listed.PURGED_RESPONSES.counter(self.registry)
+        for stage in listed.SEARCH_STAGE.values or ():
             # Known from the start, so that the first failure is an increase.
             self._search_failures.labels(stage)
         # `labels()` takes a lock and hashes its arguments on every call: keep what it returned.
@@ -107,7 +59,7 @@ class GatewayMetrics:
         key = (method, route, status)
         requests = self._request_children.get(key)
         if requests is None:
-            known_method = method if method in _KNOWN_METHODS else "other"
+            known_method = method if method in _METHODS else listed.OTHER
             requests = self._requests.labels(known_method, route, str(status))
             if known_method == method:
                 self._request_children[key] = requests
@@ -177,71 +129,33 @@ class _PublisherCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         publisher = self._publisher
-        yield GaugeMetricFamily(
-            "sluice_gateway_broker_connected",
-            "1 while the broker is connected",
-            value=float(publisher.is_connected),
-        )
-        yield GaugeMetricFamily(
-            "sluice_gateway_events_waiting",
-            "Events that the broker has not acknowledged yet",
-            value=publisher.waiting_events,
-        )
-        yield GaugeMetricFamily(
-            "sluice_gateway_events_waiting_bytes",
-            "Bytes of the events in memory that the broker has not acknowledged yet",
-            value=publisher.waiting_bytes,
-        )
-        shipped = CounterMetricFamily(
-            "sluice_gateway_events_shipped",
-            "Events that the broker acknowledged",
-            labels=["subject"],
-        )
-        for subject, count in publisher.shipped.items():
-            shipped.add_metric([subject], count)
-        yield shipped
-        dropped = CounterMetricFamily(
-            "sluice_gateway_events_dropped",
-            "Events that were lost",
-            labels=["subject", "reason"],
-        )
-        for (subject, reason), count in publisher.dropped.items():
-            dropped.add_metric([subject, reason], count)
-        yield dropped
+        yield listed.BROKER_CONNECTED.value(float(publisher.is_connected))
+        yield listed.EVENTS_WAITING.value(publisher.waiting_events)
+        yield listed.EVENTS_WAITING_BYTES.value(publisher.waiting_bytes)
+        yield listed.EVENTS_SHIPPED.family(_by_one_label(publisher.shipped))
+        yield listed.EVENTS_DROPPED.family(publisher.dropped)
         yield from _spool_metrics(publisher.spool)
 
 
 def _spool_metrics(spool: Spool) -> Iterator[Metric]:
     counters = spool.counters
-    yield GaugeMetricFamily(
-        "sluice_gateway_spool_writable",
-        "1 while events can be written to the spool",
-        value=float(spool.failure is None),
-    )
-    yield GaugeMetricFamily(
-        "sluice_gateway_spool_bytes", "Bytes of the spool's files", value=spool.stored_bytes
-    )
-    failures = CounterMetricFamily(
-        "sluice_gateway_spool_write_failures",
-        "Refused writes, after which an event is in memory alone",
-        labels=["reason"],
-    )
-    for reason, count in counters.write_failures.items():
-        failures.add_metric([reason], count)
-    yield failures
-    for name, description, value in (
-        ("torn_records", "Last records that a killed process had not written", counters.torn),
-        ("damages", "Stretches of damaged bytes that were skipped", counters.corrupt),
-        ("adoptions", "Directories taken over from workers that are gone", counters.adopted),
-    ):
-        yield CounterMetricFamily(f"sluice_gateway_spool_{name}", description, value=value)
+    yield listed.SPOOL_WRITABLE.value(float(spool.failure is None))
+    yield listed.SPOOL_BYTES.value(spool.stored_bytes)
+    yield listed.SPOOL_WRITE_FAILURES.family(_by_one_label(counters.write_failures))
+    yield listed.SPOOL_TORN_RECORDS.value(counters.torn)
+    yield listed.SPOOL_DAMAGES.value(counters.corrupt)
+    yield listed.SPOOL_ADOPTIONS.value(counters.adopted)
+
+
+def _by_one_label(counts: Mapping[str, int]) -> dict[tuple[str, ...], float]:
+    return {(label,): count for label, count in counts.items()}
 
 
 def _route_of(path: str) -> str:
-    if path in _KNOWN_PATHS:
+    if path in _PATHS:
         return path
     if path.startswith("/v1/models/"):
-        return "/v1/models/{id}"
+        return listed.MODEL_PATH
     if path.startswith("/v1/responses/"):
-        return "/v1/responses/{id}"
-    return "other"
+        return listed.RESPONSE_PATH
+    return listed.OTHER

@@ -10,14 +10,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-_OF_ALL = {
-    "process_start_time_seconds": "livemin",
-    "sluice_gateway_broker_connected": "livemin",
-    "sluice_gateway_spool_writable": "livemin",
-    "sluice_gateway_backend_up": "livemin",
-    "sluice_gateway_backend_breaker_state": "livemax",
-}
-"""How a figure of all workers is made of theirs, where it is not the sum."""
+from contracts.metrics import metrics_of
+from contracts.metrics.definition import Exposer
+
+_OF_ALL = {each.family_name: each.of_workers for each in metrics_of(Exposer.GATEWAY)}
+"""How a figure of all workers is made of theirs."""
 
 _Labels = tuple[tuple[str, str], ...]
 
@@ -81,6 +78,6 @@ class MirroredCollectors:
                 family.documentation,
                 tuple(labels),
                 registry=self._registry,
-                multiprocess_mode=_OF_ALL.get(family.name, "livesum"),  # type: ignore[arg-type]
+                multiprocess_mode=_OF_ALL.get(family.name, "livesum"),
             )
         return gauge
