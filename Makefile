@@ -1,13 +1,15 @@
 # Set-up and everyday commands. `make dev` and `make test` need Python 3.11 and make alone.
 .DEFAULT_GOAL := help
-.PHONY: help dev test lint types rooms pytest bench protos lock clean
+.PHONY: help dev test test-faults lint types rooms pytest bench protos lock clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 UV := $(BIN)/uv
+# What faults are made with; any C compiler does.
+FAULT_PACKAGES := ip=iproute2 nft=nftables strace cc=tcc
 
 help: ## Show the commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/'
 
 dev: .venv/runtime ## Run the whole platform here, until Ctrl-C
 	@exec $(BIN)/sluice dev
@@ -25,8 +27,12 @@ rooms: .venv/dev
 	$(BIN)/lint-imports
 
 pytest: .venv/dev
-	@bash .ci/system-packages chromium nginx=nginx-light wrk
+	@bash .ci/system-packages chromium nginx=nginx-light wrk $(FAULT_PACKAGES)
 	$(BIN)/pytest -n 2 --dist loadfile
+
+test-faults: .venv/dev ## Break the platform on purpose for a while: SEED=… MINUTES=…
+	@bash .ci/system-packages $(FAULT_PACKAGES)
+	$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
 
 bench: .venv/dev ## Measure against floors and peers; writes benchmarks/results/latest.json
 	@bash .ci/system-packages nginx=nginx-light wrk

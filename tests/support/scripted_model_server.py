@@ -141,8 +141,8 @@ def _head(body: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 
 @contextmanager
-def scripted_model_server() -> Iterator[ScriptedModelServer]:
-    """Run the server on a free port of 127.0.0.1, in a thread of its own."""
+def scripted_model_server(*, port: int = 0) -> Iterator[ScriptedModelServer]:
+    """Run the server on 127.0.0.1, by default on a free port, in a thread of its own."""
     server = ScriptedModelServer()
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="scripted-model-server", daemon=True)
@@ -154,7 +154,7 @@ def scripted_model_server() -> Iterator[ScriptedModelServer]:
         app.router.add_get("/v1/models", server._models)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
         server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         return runner
 
