@@ -12,6 +12,7 @@ from sluice.dead_letters import dead_letters
 from sluice.forget import forget
 from sluice.keys import keys
 from sluice.lake import lake
+from sluice.metrics import metrics
 from sluice.with_settings import with_settings
 
 
@@ -25,6 +26,7 @@ main.add_command(keys)
 main.add_command(dead_letters)
 main.add_command(forget)
 main.add_command(lake)
+main.add_command(metrics)
 
 
 @main.command()

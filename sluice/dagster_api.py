@@ -52,11 +52,15 @@ class RunFailed(Exception):
     """Dagster does not answer, refused to launch a job, or the job failed; the message says why."""
 
 
-def ask(dagster_url: str, query: str, variables: Mapping[str, Any]) -> Any:
+def ask(
+    dagster_url: str, query: str, variables: Mapping[str, Any], *, timeout_seconds: float = 30
+) -> Any:
     """Return the `data` of an answer. Raises RunFailed."""
     try:
         reply = requests.post(
-            f"{dagster_url}/graphql", json={"query": query, "variables": variables}, timeout=30
+            f"{dagster_url}/graphql",
+            json={"query": query, "variables": variables},
+            timeout=timeout_seconds,
         )
         answer = reply.json()
     except requests.RequestException as error:

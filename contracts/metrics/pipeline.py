@@ -1,5 +1,6 @@
 """What `sluice metrics` reports of the pipeline, asked of the servers at each scrape."""
 
+from contracts.lake import LAKE_TABLES
 from contracts.metrics.definition import Exposer, Label, Metric
 from contracts.streams import (
     ADVISORIES,
@@ -21,8 +22,11 @@ CONSUMER = Label.of(
     (*(each.durable_name for each in PIPELINE_CONSUMERS), TELEMETRY_CONSUMER),
 )
 REASON = Label("reason", "why they are dead letters", 10)
-JOB = Label("job", "of Dagster", 40)
-RUN_STATUS = Label("status", "of the run, in Dagster's words", 10)
+TABLE = Label.of("table", "of the lake", [each.name for each in LAKE_TABLES])
+JOB = Label("dagster_job", "its name in Dagster", 40)
+RUN_STATUS = Label.of(
+    "status", "of the runs", ("waiting", "running", "succeeded", "failed", "canceled")
+)
 
 SOURCE_UP = Metric(
     "sluice_pipeline_source_up",
@@ -85,23 +89,40 @@ DEAD_LETTERS = Metric(
 LAKE_BEHIND = Metric(
     "sluice_pipeline_lake_behind_seconds",
     "gauge",
-    "How much later the newest stored chat call came than the last batch that moved any; 0 where"
-    " the lake has all",
+    "How much later the newest stored chat call came than the last batch that went to the lake; 0"
+    " where none came since",
     _BY,
     unit="seconds",
 )
-LAKE_ROWS = Metric(
+LAKE_BATCH_AT = Metric(
+    "sluice_pipeline_lake_batch_timestamp_seconds",
+    "gauge",
+    "When the table's last batch went to the lake",
+    _BY,
+    (TABLE,),
+    "seconds",
+)
+LAKE_BATCH_ROWS = Metric(
     "sluice_pipeline_lake_batch_rows",
     "gauge",
-    "Rows of the last batch of each lake table, together",
+    "Rows of the table's last batch",
     _BY,
-    unit="rows",
+    (TABLE,),
+    "rows",
 )
 RUNS = Metric(
     "sluice_pipeline_runs",
     "gauge",
     "Dagster runs that were created within the last hour",
     _BY,
-    (JOB, RUN_STATUS),
+    (RUN_STATUS,),
+    "runs",
+)
+FAILED_RUNS = Metric(
+    "sluice_pipeline_failed_runs",
+    "gauge",
+    "Those of them that failed, of each job that had any",
+    _BY,
+    (JOB,),
     "runs",
 )

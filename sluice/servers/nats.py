@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from contracts.listening import is_every_address
-from contracts.streams import ADVISORIES, PIPELINE, PIPELINE_CONSUMERS, TELEMETRY
+from contracts.streams import (
+    ADVISORIES,
+    PIPELINE,
+    PIPELINE_CONSUMERS,
+    TELEMETRY,
+    TELEMETRY_CONSUMER,
+)
 from sluice.servers.credentials import Credentials
 from sluice.servers.probes import http_probe
 from sluice.servers.spec import ProcessSpec
@@ -125,6 +131,9 @@ _PERMISSIONS: dict[str, dict[str, Any] | None] = {
             "allow": [
                 *_may_pull(PIPELINE),
                 *_may_pull(ADVISORIES),
+                # How far Vector has read is told with the pipeline's metrics.
+                f"$JS.API.STREAM.INFO.{TELEMETRY}",
+                f"$JS.API.CONSUMER.INFO.{TELEMETRY}.{TELEMETRY_CONSUMER}",
                 f"$JS.API.CONSUMER.CREATE.{PIPELINE}.>",
                 f"$JS.API.CONSUMER.DELETE.{PIPELINE}.*",
                 f"$JS.API.DIRECT.GET.{PIPELINE}",

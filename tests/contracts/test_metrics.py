@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from contracts.metrics import METRICS
-from contracts.metrics.definition import Exposer, Metric
+from contracts.metrics.definition import Metric
 
 ROOT = Path(__file__).parents[2]
 SENDERS = ("gateway", "encoder", "resources", "sensors", "assets", "sluice")
@@ -28,10 +28,8 @@ def test_a_metric_follows_the_conventions(metric: Metric) -> None:
     assert bool(metric.buckets) == (metric.kind == "histogram")
     assert tuple(sorted(set(metric.buckets))) == metric.buckets
     assert len(set(metric.label_names)) == len(metric.labels)
-    assert not {"correlation_id", "job", "instance"} & set(metric.label_names) or (
-        # Prometheus renames one that a target sends: the job of Dagster comes as `exported_job`.
-        metric.exposed_by == (Exposer.PIPELINE,)
-    )
+    # Prometheus gives `job` and `instance`, and renames a target's own.
+    assert not {"correlation_id", "job", "instance"} & set(metric.label_names)
     assert metric.most_series <= MOST_SERIES
     for unit, suffix in UNIT_SUFFIXES.items():
         if metric.unit == unit:

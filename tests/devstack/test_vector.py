@@ -21,7 +21,6 @@ from contracts.subjects import TelemetrySubject
 from sluice.servers.credentials import Credentials
 from tests.support.vector_double import (
     VectorDouble,
-    VrlError,
     load,
     run_unit_test,
     run_vrl,
@@ -207,5 +206,5 @@ def test_labels_and_metadata_find_their_fields_in_every_line() -> None:
 def test_programs_say_what_is_wrong_with_them() -> None:
     """The compiler behind the tests is the real one: it refuses what Vector would."""
     source = CONFIG["transforms"]["decoded"]["source"].replace("parse_json!", "parse_json")
-    with pytest.raises(VrlError, match="E103"):
+    with pytest.raises(ValueError, match="E630"):
         run_vrl(source, {"message": msgspec.json.encode({}).decode()})
