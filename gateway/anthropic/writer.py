@@ -14,7 +14,7 @@ from gateway.anthropic.stream import PING, MessageStream, message_event
 from gateway.chat.writers import send_part, send_whole, start_event_stream
 from gateway.errors import GatewayError, Header
 from gateway.openai.answers import NoAnswer
-from gateway.openai.chunks import read_chunk
+from gateway.openai.chunks import ChatChunk, read_chunk
 from gateway.openai.completions import with_fields
 from gateway.openai.sse import SseEvent
 
@@ -59,26 +59,31 @@ class MessagesWriter(_AnthropicWriter):
         super().__init__(send, request_id=request_id)
         self._request = request
         self._stream = MessageStream(model=request.model, stop_sequences=request.stop_sequences)
+        self._completion = ChatChunk()
+
+    def accept_body(self, body: bytes) -> None:
+        completion = read_chunk(body)
+        if completion is None or completion.first_choice is None:
+            raise NoAnswer("the completion has a shape that cannot be translated")
+        self._completion = completion
 
     async def send_body(
         self,
         status: int,
         content_type: str,
         headers: Sequence[Header],
-        body: bytes,
         fields: Mapping[str, Any],
     ) -> None:
-        completion = read_chunk(body)
-        if completion is None:
-            raise NoAnswer("the completion has a shape that cannot be translated")
         if self._request.is_streaming:
             # The backend does not stream. Clients that asked for events wait for events.
             await self.start_stream(_EVENT_STREAM, headers, fields)
-            rest = self._stream.add(completion) + self._stream.finish()
+            rest = self._stream.add(self._completion) + self._stream.finish()
             await send_part(self._send, rest, is_last=True)
             return
         message = message_of(
-            completion, model=self._request.model, stop_sequences=self._request.stop_sequences
+            self._completion,
+            model=self._request.model,
+            stop_sequences=self._request.stop_sequences,
         )
         translated = msgspec.json.encode({**message, **fields})
         await send_whole(self._send, status, _JSON, self._with_id(headers), translated)
@@ -115,19 +120,21 @@ class NativeMessagesWriter(_AnthropicWriter):
 
     def __init__(self, send: Send, *, request_id: str) -> None:
         super().__init__(send, request_id=request_id)
+        self._body = b""
         self._due_fields: Mapping[str, Any] = {}
         """What the message that starts is to be given."""
+
+    def accept_body(self, body: bytes) -> None:
+        self._body = body
 
     async def send_body(
         self,
         status: int,
         content_type: str,
         headers: Sequence[Header],
-        body: bytes,
         fields: Mapping[str, Any],
     ) -> None:
-        if fields:
-            body = with_fields(body, fields)
+        body = with_fields(self._body, fields) if fields else self._body
         await send_whole(self._send, status, content_type, self._with_id(headers), body)
 
     async def start_stream(

@@ -196,6 +196,7 @@ class ChatCall:
     async def _relay_body(self, answer: BackendAnswer) -> LastWrite:
         body = await answer.read_all()
         self._record.answer = self._exchange.read_body(body)
+        self._exchange.writer.accept_body(body)
         headers = self._response_headers(answer)
         self._finish(COMPLETED)
         return partial(
@@ -203,7 +204,6 @@ class ChatCall:
             answer.status,
             answer.content_type,
             headers,
-            body,
             self._record.extension_fields,
         )
 

@@ -16,15 +16,18 @@ class AnswerWriter(Protocol):
     what the gateway itself adds to the answer: `sources`, and `retrieval` where that failed.
     """
 
+    def accept_body(self, body: bytes) -> None:
+        """Take in a complete answer. Raises NoAnswer where it cannot be translated."""
+        ...
+
     async def send_body(
         self,
         status: int,
         content_type: str,
         headers: Sequence[Header],
-        body: bytes,
         fields: Mapping[str, Any],
     ) -> None:
-        """Send a complete answer. Raises NoAnswer where it cannot be translated."""
+        """Send the complete answer that was taken in."""
         ...
 
     async def send_refusal(

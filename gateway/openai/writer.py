@@ -25,19 +25,21 @@ class ChatWriter:
     def __init__(self, send: Send, *, wants_usage: bool) -> None:
         self._send = send
         self._wants_usage = wants_usage
+        self._body = b""
         self._due_fields: Mapping[str, Any] = {}
         """What the next chunk is to be given."""
+
+    def accept_body(self, body: bytes) -> None:
+        self._body = body
 
     async def send_body(
         self,
         status: int,
         content_type: str,
         headers: Sequence[Header],
-        body: bytes,
         fields: Mapping[str, Any],
     ) -> None:
-        if fields:
-            body = with_fields(body, fields)
+        body = with_fields(self._body, fields) if fields else self._body
         await send_whole(self._send, status, content_type, headers, body)
 
     async def send_refusal(

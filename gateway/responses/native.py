@@ -97,20 +97,23 @@ class NativeWriter:
         self._send = send
         self._changes = dict(changes)
         self._keep = keep
+        self._body = b""
         self._sequence_number = -1
         self._response: bytes | None = None
         """As it began."""
+
+    def accept_body(self, body: bytes) -> None:
+        self._body = body
 
     async def send_body(
         self,
         status: int,
         content_type: str,
         headers: Sequence[Header],
-        body: bytes,
         fields: Mapping[str, Any],
     ) -> None:
         self._changes.update(fields)
-        document = self._changed(body)
+        document = self._changed(self._body)
         await self._store(document)
         await send_whole(self._send, status, content_type, headers, document)
 

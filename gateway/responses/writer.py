@@ -61,23 +61,27 @@ class ResponsesWriter:
         self._keep = keep
         self._encoder = EventEncoder()
         self._grounding: Grounding | None = None
+        self._completion = ChatChunk()
 
     def ground(self, grounding: Grounding) -> None:
         """Take in what retrieval found, before the answer begins."""
         self._grounding = grounding
+
+    def accept_body(self, body: bytes) -> None:
+        completion = read_chunk(body)
+        if completion is None or (completion.first_choice is None and not completion.has_error):
+            raise NoAnswer("the completion has a shape that cannot be translated")
+        _number_calls(completion)
+        self._completion = completion
 
     async def send_body(
         self,
         status: int,
         content_type: str,
         headers: Sequence[Header],
-        body: bytes,
         fields: Mapping[str, Any],
     ) -> None:
-        chunk = read_chunk(body)
-        if chunk is None or (chunk.first_choice is None and not chunk.has_error):
-            raise NoAnswer("the completion has a shape that cannot be translated")
-        _number_calls(chunk)
+        chunk = self._completion
         events = [*self._open(fields), *self._add(chunk)]
         if not chunk.has_error:
             events += self._builder.complete()

@@ -10,6 +10,7 @@ import anthropic
 import pytest
 from aiohttp import web
 
+from contracts.event_ids import new_event_id
 from contracts.subjects import PipelineSubject, TelemetrySubject
 from gateway.chat.call import ChatCall
 from tests.gateway.access_keys import make_key
@@ -221,17 +222,37 @@ async def test_errors_before_the_endpoint_are_told_in_the_clients_envelope(
         assert set(await response.json()) == {"error"}
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        completion({"role": "assistant", "content": [{"type": "text", "text": "Hello."}]}),
+        {**COMPLETION, "choices": []},
+        {"error": {"message": "out of memory"}},
+    ],
+    ids=["content in parts", "no choice", "an error with status 200"],
+)
 async def test_an_answer_that_cannot_be_translated_is_502(
-    gateway: RunningGateway, upstream: ScriptedUpstream, client: aiohttp.ClientSession
+    start_gateway: StartGateway,
+    upstream: ScriptedUpstream,
+    nats_url: str,
+    client: aiohttp.ClientSession,
+    odd: dict[str, Any],
 ) -> None:
-    odd = completion({"role": "assistant", "content": [{"type": "text", "text": "Hello."}]})
+    gateway = start_gateway(backend_of(upstream), nats_url=nats_url)
     upstream.script = lambda _request: answer_json(odd)
-    async with client.post(gateway.url + MESSAGES, json=message_body()) as response:
+    headers = {"X-Correlation-ID": f"odd-{new_event_id()[0]}"}
+    async with client.post(
+        gateway.url + MESSAGES, json=message_body(), headers=headers
+    ) as response:
         assert response.status == 502
         assert (await read_error(response))["type"] == "api_error"
     async with client.get(f"{gateway.url}/metrics") as response:
         metrics = await response.text()
     assert 'backend_errors_total{backend="scripted",reason="invalid"} 1.0' in metrics
+    events = await wait_for_events(nats_url, headers["X-Correlation-ID"])
+    chat = events[PipelineSubject.CHAT_PERSIST][0].event.payload
+    assert chat.status == "failed"
+    assert "cannot be read" in chat.error
 
 
 async def test_a_key_that_is_not_valid_is_told_in_anthropics_envelope(
