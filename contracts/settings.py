@@ -28,6 +28,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from contracts.broker_access import BrokerAccess
+
 CONFIG_VARIABLE = "SLUICE_CONFIG"
 DEFAULT_CONFIG_FILE = "sluice.toml"
 
@@ -336,6 +338,32 @@ class NatsSettings(_Section):
     )
     port: Port = 4222
     monitor_port: Port = 8222
+    tls: bool = Field(
+        default=False,
+        description="The embedded server takes connections by TLS alone. Another's is asked for it"
+        " by a URL `tls://…`.",
+    )
+    tls_certificate: Path | None = Field(
+        default=None,
+        description="Of the embedded server, PEM; default: one that it is given, by a CA of its"
+        " own.",
+    )
+    tls_key: Path | None = Field(default=None, description="PEM without a passphrase.")
+    tls_ca: Path | None = Field(
+        default=None,
+        description="PEM file of the CAs that the server's certificate is checked with; default:"
+        " the system's, or the embedded server's own.",
+    )
+    client_certificate: Path | None = Field(
+        default=None, description="PEM, for a server that asks its clients for one."
+    )
+    client_key: Path | None = Field(default=None, description="PEM without a passphrase.")
+    users: Literal["password", "nkey"] = Field(
+        default="password", description="What the embedded server's users prove themselves by."
+    )
+    nkey_seed: Path | None = Field(
+        default=None, description="File with the seed of the user to be, for another's server."
+    )
     replicas: int = Field(default=1, ge=1, le=5, description="Copies of each stream.")
     pipeline_max_bytes: int = Field(
         default=0,
@@ -346,6 +374,23 @@ class NatsSettings(_Section):
     telemetry_max_bytes: int = Field(
         default=0, ge=0, description="Of the stream; a full one discards the oldest. 0: likewise."
     )
+
+    @model_validator(mode="after")
+    def _require_whole_tls(self) -> Self:
+        for one, other in (("tls_certificate", "tls_key"), ("client_certificate", "client_key")):
+            if (getattr(self, one) is None) != (getattr(self, other) is None):
+                raise ValueError(f"{one} and {other} go together")
+        if self.url is not None:
+            if self.tls and not self.url.get_secret_value().startswith("tls://"):
+                raise ValueError("tls is the embedded server's; another's is asked by tls://…")
+            if self.users == "nkey" and self.nkey_seed is None:
+                raise ValueError("users is the embedded server's; another's takes an nkey_seed")
+        elif self.tls_certificate is not None:
+            if not self.tls:
+                raise ValueError("tls_certificate is the embedded server's: it needs tls = true")
+            if self.tls_ca is None:
+                raise ValueError("tls_certificate needs tls_ca, for the clients to check it with")
+        return self
 
 
 class PostgresSettings(_Section):
@@ -495,6 +540,18 @@ class Settings(BaseSettings):
         if self.nats.url is not None:
             return self.nats.url.get_secret_value()
         return f"nats://127.0.0.1:{self.nats.port}"
+
+    @property
+    def broker(self) -> BrokerAccess:
+        """How this process reaches the broker."""
+        nats = self.nats
+        return BrokerAccess(
+            self.nats_url,
+            tls_ca=nats.tls_ca,
+            client_certificate=nats.client_certificate,
+            client_key=nats.client_key,
+            nkey_seed=nats.nkey_seed,
+        )
 
     @property
     def database_url(self) -> str:

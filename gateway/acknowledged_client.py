@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Sequence
 
-from nats.aio.client import Client
 from nats.aio.msg import Msg
+
+from contracts.broker_client import BrokerClient
 
 AckHandler = Callable[[int, bytes, bool], None]
 """Called with the number at the reply subject's end, the body, and whether headers came."""
 
 
-class AcknowledgedClient(Client):
+class AcknowledgedClient(BrokerClient):
     """nats-py's client with a short way out and a short way in.
 
     Its own `publish` checks and encodes the same headers for every message, and it puts each

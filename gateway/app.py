@@ -86,7 +86,7 @@ def create_app(
     access = open_access(settings, worker.levels)
     metrics = GatewayMetrics(has_siblings=not worker.is_only)
     publisher = EventPublisher(
-        settings.nats_url,
+        settings.broker,
         Spool(settings.spool_dir, settings.spool),
         max_events=settings.gateway.publish_queue_events,
         max_bytes=settings.gateway.publish_queue_bytes,

@@ -10,6 +10,7 @@ import msgspec
 import structlog
 from nats.errors import Error as NatsError
 
+from contracts.broker_access import BrokerAccess
 from contracts.events import Event, encode_event
 from contracts.headers import CORRELATION_ID, NATS_MESSAGE_ID, TRACEPARENT
 from contracts.subjects import Subject
@@ -64,14 +65,16 @@ class EventPublisher:
     one message. What the queue has no room for is read back from the spool in its turn.
     """
 
-    def __init__(self, url: str, spool: Spool, *, max_events: int, max_bytes: int) -> None:
+    def __init__(
+        self, broker: str | BrokerAccess, spool: Spool, *, max_events: int, max_bytes: int
+    ) -> None:
         """
         Args:
             spool: not yet open.
             max_events: of those in memory; what is read back at one go may exceed it.
             max_bytes: likewise.
         """
-        self._url = url
+        self._broker = BrokerAccess.of(broker)
         self.spool = spool
         self._queue = PublishQueue(max_events=max_events, max_bytes=max_bytes)
         self._next_sequence = 0
@@ -253,13 +256,13 @@ class EventPublisher:
 
     async def _connect(self) -> None:
         self._client = client = AcknowledgedClient()
-        await client.connect(
-            self._url,
+        await client.connect_to(
+            self._broker,
             name="sluice-gateway",
             inbox_prefix=INBOX_PREFIX,
             # -1: nats-py gives up after 60 attempts otherwise.
             max_reconnect_attempts=-1,
-            reconnect_time_wait=0.5,  # type: ignore[arg-type]
+            reconnect_time_wait=0.5,
             connect_timeout=2,
             ping_interval=10,
             max_outstanding_pings=2,

@@ -7,6 +7,7 @@ import sqlalchemy
 from sqlalchemy.exc import ArgumentError
 
 from contracts import listening
+from contracts.broker_access import BrokerAccessError
 from contracts.settings import Settings
 from gateway.access.key_file import KeyFileError
 from gateway.access.opening import KeysNeeded, open_access
@@ -34,13 +35,14 @@ def require_usable(settings: Settings) -> None:
 
     Raises:
         CannotStart: others can reach the host and there is no API key, keys or certificate are
-            wrong, or the database's URL is none.
+            wrong, those for the broker too, or the database's URL is none.
     """
     try:
         open_access(settings, LocalLevels())
         open_tls(settings.gateway)
+        settings.broker.check()
         sqlalchemy.make_url(settings.sqlalchemy_url)
-    except (KeyFileError, KeysNeeded, TlsError) as error:
+    except (KeyFileError, KeysNeeded, TlsError, BrokerAccessError) as error:
         raise CannotStart(str(error)) from error
     except ArgumentError as error:
         raise CannotStart(

@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import nats
 from dagster import ConfigurableResource
 from nats.aio.client import Client
 from pydantic import Field
 
+from contracts.broker_access import BrokerAccess
+from contracts.broker_client import connect_briefly
 from contracts.settings import load_settings
 
 INBOX_PREFIX = "_INBOX_dagster"
@@ -19,7 +20,11 @@ class JetStreamResource(ConfigurableResource):  # type: ignore[type-arg]
 
     url: str | None = Field(
         default=None,
-        description="NATS URL. Default: the platform's settings, credentials included.",
+        description="NATS URL. Default: the platform's settings, credentials and TLS included.",
+    )
+    files: dict[str, str] = Field(
+        default={},
+        description="With a URL: paths of what `BrokerAccess` has besides, such as `tls_ca`.",
     )
     connect_timeout_seconds: float = Field(default=5.0, gt=0)
 
@@ -28,18 +33,14 @@ class JetStreamResource(ConfigurableResource):  # type: ignore[type-arg]
         """Open a connection for the length of the block.
 
         Raises:
+            BrokerAccessError: a file of the settings cannot be used.
             nats.errors.Error, OSError: the broker cannot be reached or refuses the credentials.
         """
-        client = await nats.connect(
-            self.url or load_settings().nats_url,
+        client = await connect_briefly(
+            BrokerAccess.of_paths(self.url, self.files) if self.url else load_settings().broker,
             name="dagster",
             inbox_prefix=INBOX_PREFIX,
-            connect_timeout=self.connect_timeout_seconds,
-            # Who waits for a batch is better told at once than after sixty attempts, which the
-            # client makes at its start whatever `allow_reconnect` says.
-            allow_reconnect=False,
-            max_reconnect_attempts=1,
-            reconnect_time_wait=0.2,
+            timeout_seconds=self.connect_timeout_seconds,
         )
         try:
             yield client

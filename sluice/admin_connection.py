@@ -3,28 +3,22 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import nats
 from nats.js import JetStreamContext
 
+from contracts.broker_access import BrokerAccess
+from contracts.broker_client import connect_briefly
 from sluice.servers.nats import ADMIN_INBOX
 
 
 @asynccontextmanager
-async def jetstream_of_admin(nats_url: str) -> AsyncIterator[JetStreamContext]:
+async def jetstream_of_admin(broker: str | BrokerAccess) -> AsyncIterator[JetStreamContext]:
     """Yield JetStream over a connection that is closed at the end of the block.
 
     Raises:
-        nats.errors.Error: the server cannot be reached.
+        BrokerAccessError: a file of the settings cannot be used.
+        nats.errors.Error, OSError, TimeoutError: the server cannot be reached or refuses.
     """
-    connection = await nats.connect(
-        nats_url,
-        inbox_prefix=ADMIN_INBOX,
-        connect_timeout=5,
-        allow_reconnect=False,
-        # Without this the client tries for two minutes before it says that nobody is there.
-        max_reconnect_attempts=1,
-        reconnect_time_wait=0.2,
-    )
+    connection = await connect_briefly(broker, inbox_prefix=ADMIN_INBOX)
     try:
         yield connection.jetstream()
     finally:

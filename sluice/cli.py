@@ -33,15 +33,24 @@ main.add_command(metrics)
 @with_settings
 def dev(settings: Settings) -> None:
     """Run the whole platform on this machine, in the foreground, until Ctrl-C."""
+    from contracts.nkeys import NotAnNkeySeed
     from sluice.dev import run_platform
     from sluice.ports import PortTaken
+    from sluice.servers.broker_tls import BrokerTlsError
     from sluice.servers.dagster import DagsterSetupError
     from sluice.servers.postgres import PostgresSetupError
     from sluice.supervisor import ProcessFailed
 
     try:
         asyncio.run(run_platform(settings))
-    except (PortTaken, ProcessFailed, PostgresSetupError, DagsterSetupError) as error:
+    except (
+        BrokerTlsError,
+        DagsterSetupError,
+        NotAnNkeySeed,
+        PortTaken,
+        PostgresSetupError,
+        ProcessFailed,
+    ) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -84,12 +93,15 @@ def streams(settings: Settings, url: str | None) -> None:
     """Create or update streams and consumers on a NATS server; safe to repeat."""
     import nats.errors
 
+    from contracts.broker_access import BrokerAccessError
     from sluice.endpoints import find_endpoints
     from sluice.streams import apply_streams
 
-    target = url or find_endpoints(settings).nats
+    target = url or find_endpoints(settings).broker
     try:
         applied = asyncio.run(apply_streams(target, settings.pipeline, broker=settings.nats))
+    except BrokerAccessError as error:
+        raise click.ClickException(str(error)) from error
     except (nats.errors.Error, OSError) as error:
         raise click.ClickException(f"the broker failed: {error!r}") from error
     for each in applied:
@@ -268,6 +280,7 @@ def replay(
 
     import nats.errors
 
+    from contracts.broker_access import BrokerAccessError
     from contracts.streams import PIPELINE_CONSUMERS
     from sluice.dagster_api import RunFailed
     from sluice.endpoints import find_endpoints
@@ -282,7 +295,7 @@ def replay(
     try:
         plan = asyncio.run(
             plan_replay(
-                endpoints.nats,
+                endpoints.broker,
                 read_bound(start, now),
                 None if end is None else read_bound(end, now),
                 jobs,
@@ -290,6 +303,8 @@ def replay(
         )
     except NoBound as error:
         raise click.BadParameter(str(error)) from error
+    except BrokerAccessError as error:
+        raise click.ClickException(str(error)) from error
     except (nats.errors.Error, OSError) as error:
         raise click.ClickException(f"the broker failed: {error!r}") from error
     if plan.first_published_at and plan.last_published_at:

@@ -11,7 +11,9 @@ from typing import Any
 
 import aiohttp
 import msgspec
+import nats.errors
 
+from contracts.broker_access import BrokerAccessError
 from contracts.settings import Settings
 from sluice.console import DevConsole
 from sluice.databases import ensure_database
@@ -115,11 +117,12 @@ async def _prepare_data(stack: Stack, console: DevConsole) -> None:
         await asyncio.to_thread(ensure_database, stack.postgres.url("postgres"), PLATFORM_DATABASE)
     await asyncio.to_thread(migrate, stack.sqlalchemy_url)
     console.say("the database is migrated")
-    applied = await apply_streams(
-        stack.nats_url("admin"),
-        stack.settings.pipeline,
-        broker=stack.settings.nats,
-    )
+    try:
+        applied = await apply_streams(
+            stack.broker("admin"), stack.settings.pipeline, broker=stack.settings.nats
+        )
+    except (BrokerAccessError, nats.errors.Error, OSError, TimeoutError) as error:
+        raise ProcessFailed(f"the broker: {str(error) or type(error).__name__}") from error
     console.say(f"{len(applied)} streams and consumers, {count_changes(applied)} new or changed")
     if stack.settings.dagster.postgres_url is None:
         await asyncio.to_thread(ensure_database, stack.database_url, "dagster")

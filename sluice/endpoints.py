@@ -8,12 +8,13 @@ from urllib.parse import urlsplit
 import msgspec
 import psutil
 
+from contracts.broker_access import BrokerAccess
 from contracts.settings import EncoderSettings, Settings
 
 _FILE = "running.json"
 
 
-class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
+class Endpoints(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Addresses of the parts; `nats` and `postgres` carry credentials."""
 
     gateway: str
@@ -25,16 +26,24 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     nats: str
     nats_monitor: str
     postgres: str
+    nats_files: dict[str, str] = {}
+    """Fields of `BrokerAccess` → paths, where the broker asks for TLS or nkeys."""
+
+    @property
+    def broker(self) -> BrokerAccess:
+        """How the administrator reaches the broker."""
+        return BrokerAccess.of_paths(self.nats, self.nats_files)
 
     @classmethod
-    def of_settings(cls, settings: Settings, *, nats: str, postgres: str) -> "Endpoints":
-        nats_host = urlsplit(nats).hostname or "127.0.0.1"
+    def of_settings(cls, settings: Settings, *, broker: BrokerAccess, postgres: str) -> "Endpoints":
+        nats_host = urlsplit(broker.url).hostname or "127.0.0.1"
         return cls(
             gateway=settings.gateway.url,
             dagster=f"http://127.0.0.1:{settings.dagster.port}",
             encoder=_encoder_address(settings.encoder),
             encoder_grpc=settings.encoder.target if settings.encoder.enabled else None,
-            nats=nats,
+            nats=broker.url,
+            nats_files=broker.paths,
             nats_monitor=f"http://{nats_host}:{settings.nats.monitor_port}",
             postgres=postgres,
         )
@@ -42,6 +51,7 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     def without_secrets(self) -> dict[str, str]:
         """Return the addresses of the parts that there are, as they may be shown."""
         addresses: dict[str, str | None] = msgspec.structs.asdict(self)
+        del addresses["nats_files"]
         return {name: _hide_password(url) for name, url in addresses.items() if url is not None}
 
 
@@ -70,7 +80,7 @@ def find_endpoints(settings: Settings) -> Endpoints:
     running = _read(settings.data_dir / _FILE)
     if running is not None:
         return running.endpoints
-    return Endpoints.of_settings(settings, nats=settings.nats_url, postgres=settings.database_url)
+    return Endpoints.of_settings(settings, broker=settings.broker, postgres=settings.database_url)
 
 
 def _read(file: Path) -> _Running | None:

@@ -28,7 +28,7 @@ def metrics(settings: Settings, host: str, port: int, dagster_url: str | None, o
     endpoints = find_endpoints(settings)
     registry = metrics_registry(
         PipelineCollector.connecting_to(
-            nats=endpoints.nats,
+            nats=endpoints.broker,
             postgres=endpoints.postgres,
             dagster=dagster_url or endpoints.dagster,
         )

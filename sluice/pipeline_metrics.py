@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from assets.consumer_lag import measure_all
 from assets.dead_letters.store import count_open_by_reason
+from contracts.broker_access import BrokerAccess
 from contracts.metrics import pipeline as listed
 from contracts.streams import TELEMETRY, TELEMETRY_CONSUMER
 from contracts.tables import chat_history, lake_watermarks
@@ -68,9 +69,14 @@ class PipelineCollector(Collector):
         self._dagster_url = dagster_url
 
     @classmethod
-    def connecting_to(cls, *, nats: str, postgres: str, dagster: str) -> "PipelineCollector":
+    def connecting_to(
+        cls, *, nats: str | BrokerAccess, postgres: str, dagster: str
+    ) -> "PipelineCollector":
+        broker = BrokerAccess.of(nats)
         return cls(
-            JetStreamResource(url=nats, connect_timeout_seconds=_TIMEOUT_SECONDS),
+            JetStreamResource(
+                url=broker.url, files=broker.paths, connect_timeout_seconds=_TIMEOUT_SECONDS
+            ),
             PostgresResource(url=postgres, connect_timeout_seconds=_TIMEOUT_SECONDS),
             dagster,
         )

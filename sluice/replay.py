@@ -9,6 +9,7 @@ from typing import Any
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from contracts.broker_access import BrokerAccess
 from contracts.streams import PIPELINE, PIPELINE_CONSUMERS, PipelineConsumer
 from sluice.admin_connection import jetstream_of_admin
 from sluice.dagster_api import launch
@@ -81,7 +82,7 @@ def read_bound(text: str, now: datetime) -> Bound:
 
 
 async def plan_replay(
-    nats_url: str, start: Bound, end: Bound | None, job_names: Sequence[str] = ()
+    broker: str | BrokerAccess, start: Bound, end: Bound | None, job_names: Sequence[str] = ()
 ) -> ReplayPlan:
     """Find out what lies between the bounds; a moment is that of publishing.
 
@@ -90,9 +91,9 @@ async def plan_replay(
         job_names: of the jobs to launch; empty: all.
 
     Raises:
-        nats.errors.Error, OSError: the broker fails.
+        BrokerAccessError, nats.errors.Error, OSError: the broker fails.
     """
-    async with jetstream_of_admin(nats_url) as jetstream:
+    async with jetstream_of_admin(broker) as jetstream:
         state = (await jetstream.stream_info(PIPELINE)).state
         first = max(state.first_seq, await _sequence_at(jetstream, start, state.last_seq))
         last = state.last_seq

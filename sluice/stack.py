@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from contracts.broker_access import BrokerAccess
 from contracts.settings import (
     CONFIG_VARIABLE,
     DEFAULT_CONFIG_FILE,
@@ -12,8 +13,9 @@ from contracts.settings import (
     with_psycopg,
 )
 from sluice.endpoints import Endpoints
+from sluice.servers.broker_tls import prepare_broker_tls
 from sluice.servers.credentials import Credentials, load_or_create_credentials
-from sluice.servers.nats import EmbeddedNats
+from sluice.servers.nats import EmbeddedNats, prepare_nkeys
 from sluice.servers.postgres import EmbeddedPostgres
 
 PLATFORM_DATABASE = "sluice"
@@ -31,6 +33,11 @@ class Stack:
 
     @classmethod
     def of_settings(cls, settings: Settings) -> "Stack":
+        """Make the files that the embedded servers need, where they are missing.
+
+        Raises:
+            BrokerTlsError, NotAnNkeySeed: files of the embedded broker cannot be used.
+        """
         data_dir = settings.data_dir.resolve()
         data_dir.mkdir(parents=True, exist_ok=True)
         credentials = load_or_create_credentials(data_dir / "credentials.json")
@@ -43,12 +50,15 @@ class Stack:
                 host=settings.postgres.host,
             )
         if settings.nats.url is None:
+            folder, has_nkeys = data_dir / "nats", settings.nats.users == "nkey"
             nats = EmbeddedNats(
-                data_dir / "nats",
+                folder,
                 settings.nats.port,
                 settings.nats.monitor_port,
                 credentials,
                 host=settings.nats.host,
+                tls=prepare_broker_tls(settings.nats, folder / "tls"),
+                nkey_seeds=prepare_nkeys(folder / "nkeys") if has_nkeys else None,
             )
         return cls(settings, data_dir, credentials, postgres, nats)
 
@@ -67,13 +77,14 @@ class Stack:
         """Whether an encoder is run here, rather than none or another's used."""
         return self.settings.encoder.enabled and self.settings.encoder.url is None
 
-    def nats_url(self, user: str) -> str:
-        return self.settings.nats_url if self.nats is None else self.nats.url(user)
+    def broker(self, user: str) -> BrokerAccess:
+        """Return how `user` reaches the broker; another's knows one user, the settings'."""
+        return self.settings.broker if self.nats is None else self.nats.access(user)
 
     @property
     def endpoints(self) -> Endpoints:
         return Endpoints.of_settings(
-            self.settings, nats=self.nats_url("admin"), postgres=self.database_url
+            self.settings, broker=self.broker("admin"), postgres=self.database_url
         )
 
     def wanted_ports(self) -> dict[str, tuple[str, int]]:
@@ -99,7 +110,7 @@ class Stack:
         return {
             **self.base_environment(),
             "SLUICE_POSTGRES_URL": self.database_url,
-            "SLUICE_NATS_URL": self.nats_url(nats_user),
+            **_broker_environment(self.broker(nats_user)),
         }
 
     def base_environment(self) -> dict[str, str]:
@@ -121,3 +132,10 @@ class Stack:
             **self.environment("dagster"),
             "SLUICE_DAGSTER_POSTGRES_URL": self.dagster_database_url,
         }
+
+
+def _broker_environment(broker: BrokerAccess) -> dict[str, str]:
+    return {
+        "SLUICE_NATS_URL": broker.url,
+        **{f"SLUICE_NATS_{name.upper()}": path for name, path in broker.paths.items()},
+    }

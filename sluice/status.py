@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import aiohttp
 import msgspec
-import nats
 import nats.errors
 
+from contracts.broker_access import BrokerAccess, BrokerAccessError
+from contracts.broker_client import connect_briefly
 from knowledge.encoding.remote_encoder import RemoteEncoder
 from knowledge.ports import EncoderUnavailable
 from sluice.endpoints import Endpoints
@@ -32,7 +33,7 @@ async def check_health(endpoints: Endpoints) -> dict[str, PartHealth]:
         "dagster": http_probe(f"{endpoints.dagster}/server_info"),
         "dagster_daemon": _daemon_probe(endpoints.dagster),
         **_encoder_probes(endpoints.encoder),
-        "nats": _nats_probe(endpoints.nats),
+        "nats": _nats_probe(endpoints.broker),
         "nats_monitor": http_probe(f"{endpoints.nats_monitor}/healthz"),
         "postgres": sql_probe(endpoints.postgres),
     }
@@ -75,28 +76,13 @@ def _describe_probe(target: str) -> Probe:
     return probe
 
 
-def _nats_probe(url: str) -> Probe:
+def _nats_probe(broker: BrokerAccess) -> Probe:
     async def probe() -> None:
-        seen: list[Exception] = []
-
-        async def note(error: Exception) -> None:
-            seen.append(error)
-
         try:
-            connection = await nats.connect(
-                url,
-                connect_timeout=2,
-                allow_reconnect=False,
-                # Without this the client tries for two minutes before it raises.
-                max_reconnect_attempts=1,
-                reconnect_time_wait=0.2,
-                error_cb=note,
-            )
+            connection = await connect_briefly(broker, timeout_seconds=2)
             await connection.close()
-        except (nats.errors.Error, OSError, TimeoutError) as error:
-            # What is raised says that there are no servers; what was noted says why.
-            reason = seen[-1] if seen else error
-            raise NotReady(str(reason) or type(reason).__name__) from error
+        except (BrokerAccessError, nats.errors.Error, OSError, TimeoutError) as error:
+            raise NotReady(str(error) or type(error).__name__) from error
 
     return probe
 

@@ -8,6 +8,7 @@ from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, StreamConfig
 from nats.js.errors import NotFoundError
 
+from contracts.broker_access import BrokerAccess
 from contracts.settings import NatsSettings, PipelineSettings
 from contracts.streams import (
     ADVISORIES,
@@ -33,15 +34,17 @@ class Applied:
 
 
 async def apply_streams(
-    nats_url: str, pipeline: PipelineSettings, *, broker: NatsSettings | None = None
+    admin: str | BrokerAccess, pipeline: PipelineSettings, *, broker: NatsSettings | None = None
 ) -> list[Applied]:
     """Create what is missing and bring what is there up to date; calling it again changes nothing.
 
     Raises:
-        nats.errors.Error: the server cannot be reached, has no JetStream or refuses.
+        BrokerAccessError: a file of the settings cannot be used.
+        nats.errors.Error, OSError, TimeoutError: the server cannot be reached, has no JetStream
+            or refuses.
     """
     broker = broker or NatsSettings()
-    async with jetstream_of_admin(nats_url) as jetstream:
+    async with jetstream_of_admin(admin) as jetstream:
         applied = [
             await _apply_stream(jetstream, config)
             for config in stream_configs(

@@ -1,6 +1,5 @@
 """Fixtures: the real servers, on free ports, each test with a database and a broker of its own."""
 
-import asyncio
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -12,10 +11,9 @@ from psycopg import sql
 from contracts.settings import PipelineSettings, with_psycopg
 from sluice.databases import ensure_database
 from sluice.migrations import migrate
-from sluice.servers.credentials import load_or_create_credentials
 from sluice.servers.nats import EmbeddedNats
 from sluice.servers.postgres import EmbeddedPostgres
-from sluice.streams import apply_streams
+from tests.support.broker_servers import running_broker
 from tests.support.ports import free_port
 from tests.support.processes import running
 
@@ -73,16 +71,7 @@ def pipeline_settings() -> PipelineSettings:
 @pytest.fixture
 def nats_server(tmp_path: Path, pipeline_settings: PipelineSettings) -> Iterator[EmbeddedNats]:
     """A nats-server with the platform's users, streams and consumers, and no messages."""
-    folder = tmp_path / "nats"
-    server = EmbeddedNats(
-        data_dir=folder / "data",
-        port=free_port(),
-        monitor_port=free_port(),
-        credentials=load_or_create_credentials(folder / "credentials.json"),
-    )
-    server.write_configuration()
-    with running(server.process(), log=folder / "log"):
-        asyncio.run(apply_streams(server.url("admin"), pipeline_settings))
+    with running_broker(tmp_path / "nats", pipeline_settings) as server:
         yield server
 
 

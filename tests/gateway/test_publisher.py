@@ -1,11 +1,9 @@
 """Shipping events: without a broker, across its restarts, and when there is no room."""
 
 import asyncio
-import subprocess
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
@@ -27,9 +25,9 @@ from sluice.streams import apply_streams
 from tests.gateway.conftest import StartGateway, backend_of, chat_body
 from tests.gateway.recorded_events import read_events
 from tests.gateway.scripted_upstream import ScriptedUpstream
+from tests.support.broker_servers import started_broker
 from tests.support.events import publish_events
 from tests.support.ports import free_port
-from tests.support.processes import running
 
 CHAT = "/v1/chat/completions"
 
@@ -244,7 +242,7 @@ async def test_broker_that_comes_late_and_restarts(
     assert publisher.waiting_events == 500
 
     log = tmp_path / "late.log"
-    async with broker(server, log) as process:
+    async with started_broker(server, log) as process:
         # Up without its streams, the broker refuses: nothing may be lost by that either.
         await asyncio.sleep(1.0)
         assert publisher.waiting_events == 500
@@ -255,23 +253,12 @@ async def test_broker_that_comes_late_and_restarts(
         process.kill()
     await publishing
     assert publisher.waiting_events > 0
-    async with broker(server, log):
+    async with started_broker(server, log):
         await _until(lambda: publisher.waiting_events == 0)
         numbers = await read_call_numbers(server.url("admin"))
         assert sorted(numbers) == list(range(1500))
         assert publisher.dropped.total() == 0
         assert await publisher.stop(5) == 0
-
-
-@asynccontextmanager
-async def broker(server: EmbeddedNats, log: Path) -> AsyncIterator[subprocess.Popen[bytes]]:
-    """Run `server`, waiting for it in a thread."""
-    manager = running(server.process(), log=log)
-    process = await asyncio.to_thread(manager.__enter__)
-    try:
-        yield process
-    finally:
-        await asyncio.to_thread(manager.__exit__, None, None, None)
 
 
 async def _publish_slowly(publisher: EventPublisher, start: int, stop: int) -> None:

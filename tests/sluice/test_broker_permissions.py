@@ -1,17 +1,25 @@
-"""Who may do what on the broker: each user's work is done, and everything else is refused."""
+"""Who may do what on the broker: each user's work is done, and everything else is refused.
+
+All of it with passwords, and with nkeys over TLS.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import chain
+from pathlib import Path
 
-import nats
 import nats.errors
 import pytest
 from nats.aio.client import Client
 
+from contracts.broker_access import BrokerAccess
+from contracts.broker_client import connect_briefly
+from contracts.nkeys import UserNkey
+from contracts.settings import PipelineSettings
 from contracts.streams import PIPELINE, PIPELINE_CONSUMERS, TELEMETRY, TELEMETRY_CONSUMER
 from sluice.servers.nats import DAGSTER_INBOX, GATEWAY_INBOX, TELEMETRY_INBOX, EmbeddedNats
+from tests.support.broker_servers import running_broker
 
 INBOXES = {"gateway": GATEWAY_INBOX, "dagster": DAGSTER_INBOX, "telemetry": TELEMETRY_INBOX}
 ANSWER_SECONDS = 10
@@ -80,6 +88,15 @@ FORBIDDEN_PUBLISHES = {
 FORBIDDEN_SUBSCRIPTIONS = [">", "pipeline.>", "telemetry.>", "$JS.>", "$SYS.>", "any.subject"]
 
 
+@pytest.fixture(params=["password", "nkey"])
+def nats_server(
+    request: pytest.FixtureRequest, tmp_path: Path, pipeline_settings: PipelineSettings
+) -> Iterator[EmbeddedNats]:
+    is_nkey = request.param == "nkey"
+    with running_broker(tmp_path, pipeline_settings, tls=is_nkey, nkeys=is_nkey) as server:
+        yield server
+
+
 @asynccontextmanager
 async def connected(
     server: EmbeddedNats, user: str
@@ -90,8 +107,8 @@ async def connected(
     async def note(error: Exception) -> None:
         refusals.append(str(error))
 
-    connection = await nats.connect(
-        server.url(user), inbox_prefix=INBOXES[user], error_cb=note, allow_reconnect=False
+    connection = await connect_briefly(
+        server.access(user), inbox_prefix=INBOXES[user], error_cb=note
     )
     try:
         yield connection, lambda: refusals
@@ -134,7 +151,7 @@ async def test_every_other_subscription_is_refused(nats_server: EmbeddedNats, us
 
 
 async def test_the_streams_are_as_they_were_after_all_attempts(nats_server: EmbeddedNats) -> None:
-    admin = await nats.connect(nats_server.url("admin"))
+    admin = await connect_briefly(nats_server.access("admin"))
     jetstream = admin.jetstream()
     await jetstream.publish("pipeline.knowledge.tool_call", b"{}")
     before = await jetstream.stream_info(PIPELINE)
@@ -167,15 +184,17 @@ async def test_each_user_can_do_its_work(nats_server: EmbeddedNats) -> None:
         assert refusals() == []
 
 
-@pytest.mark.parametrize("url", ["nats://{host}", "nats://gateway:wrong@{host}"])
-async def test_nobody_else_may_connect(nats_server: EmbeddedNats, url: str) -> None:
-    async def ignore(_error: Exception) -> None:
-        pass
-
-    with pytest.raises(nats.errors.Error):
-        await nats.connect(
-            url.format(host=f"127.0.0.1:{nats_server.port}"),
-            allow_reconnect=False,
-            max_reconnect_attempts=1,
-            error_cb=ignore,
-        )
+@pytest.mark.parametrize("who", ["nobody", "a wrong password", "a strange nkey"])
+async def test_nobody_else_may_connect(nats_server: EmbeddedNats, tmp_path: Path, who: str) -> None:
+    user = nats_server.access("gateway")
+    seed = None
+    if who == "a strange nkey":
+        seed = tmp_path / "strange.nk"
+        seed.write_text(UserNkey.new().seed)
+    password = "gateway:wrong@" if who == "a wrong password" else ""
+    scheme = user.url.partition(":")[0]
+    stranger = BrokerAccess(
+        f"{scheme}://{password}127.0.0.1:{nats_server.port}", user.tls_ca, nkey_seed=seed
+    )
+    with pytest.raises(nats.errors.Error, match="Authorization Violation"):
+        await connect_briefly(stranger)
