@@ -19,6 +19,8 @@ _IN_FLIGHT = [status for status in DagsterRunStatus if status not in _FINISHED]
 _LOOK_BACK = 8
 _WORKER_GRACE_SECONDS = 30.0
 """A worker takes seconds from its start to its first statement."""
+_CLOCK_SKEW_SECONDS = 30.0
+"""A moment that lies further ahead than this was told by a clock that has been set back since."""
 _FIRST_DELAY_SECONDS = 10.0
 _LONGEST_DELAY_SECONDS = 300.0
 
@@ -54,8 +56,8 @@ class BatchRuns:
         if len(failures) < 2 or failures[0].end_time is None:
             return 0.0
         delay: float = min(_FIRST_DELAY_SECONDS * 2 ** (len(failures) - 2), _LONGEST_DELAY_SECONDS)
-        ended_at: float = failures[0].end_time
-        return max(0.0, ended_at + delay - datetime.now(UTC).timestamp())
+        age = datetime.now(UTC).timestamp() - failures[0].end_time
+        return 0.0 if age < -_CLOCK_SKEW_SECONDS else max(0.0, delay - age)
 
     def _failures_since_success(self) -> list[RunRecord]:
         failures = []
@@ -75,7 +77,8 @@ class BatchRuns:
         if record.dagster_run.status != DagsterRunStatus.STARTED or record.start_time is None:
             return False
         age = datetime.now(UTC).timestamp() - record.start_time
-        return age > _WORKER_GRACE_SECONDS and not is_held(postgres, record.dagster_run.run_id)
+        has_had_time = age > _WORKER_GRACE_SECONDS or age < -_CLOCK_SKEW_SECONDS
+        return has_had_time and not is_held(postgres, record.dagster_run.run_id)
 
 
 def _batch_of(record: RunRecord) -> EventBatchConfig:

@@ -24,6 +24,7 @@ from nats.errors import Error as NatsError
 from nats.js.api import ConsumerInfo
 
 from assets.batch_config import GivenUpMessage, batch_run_config
+from assets.chat_pair_dataset import daily
 from assets.event_records.kinds import CHAT_PAIR
 from assets.jobs import BATCH_ASSETS, event_jobs
 from contracts.settings import PipelineSettings, load_settings
@@ -198,13 +199,26 @@ def _run_requests(consumer: PipelineConsumer, batch: PulledBatch) -> Iterator[Ru
     # The dataset is partitioned by day, and a run works on one partition.
     by_day: dict[date, list[MessageStamp]] = defaultdict(list)
     for stamp in batch.stamps:
-        by_day[stamp.occurred_at.date()].append(stamp)
+        by_day[_day_of(stamp)].append(stamp)
     if batch.given_up:
         by_day.setdefault(datetime.now(UTC).date(), [])
     given_up = batch.given_up
     for day, stamps in sorted(by_day.items(), reverse=True):
         yield _run_request(consumer, PulledBatch(batch.key, stamps, given_up), day=day)
         given_up = ()
+
+
+def _day_of(stamp: MessageStamp) -> date:
+    """Return the partition whose run takes the message in.
+
+    The gateway's clock may be wrong by years. A day that is no partition would have Dagster
+    refuse the tick, and with it every other event that waits.
+    """
+    days = (stamp.occurred_at.date(), stamp.published_at.date())
+    return next(
+        (day for day in days if daily.has_partition_key(day.isoformat())),
+        datetime.now(UTC).date(),
+    )
 
 
 def _run_request(

@@ -2,14 +2,18 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 
+import msgspec
 import nats
 import psycopg
 import pytest
+import uuid_utils
 from dagster import DagsterRunStatus, RunRequest
 from nats.js.api import ConsumerInfo
 
+from assets.chat_pair_dataset import daily
 from contracts.events import encode_event
 from contracts.streams import PIPELINE
 from contracts.subjects import PipelineSubject
@@ -315,3 +319,30 @@ def _job(name: str) -> Any:
     from tests.support.dagster_runs import definitions
 
     return definitions().resolve_job_def(name)
+
+
+@pytest.mark.parametrize("wrong_by", [timedelta(days=2), -timedelta(days=20_000)])
+def test_an_event_of_a_wrong_clock_holds_nothing_up(
+    orchestrator: Orchestrator, database_url: str, nats_url: str, wrong_by: timedelta
+) -> None:
+    """A gateway whose clock was wrong by days; its events are of no partition that there is."""
+    right = chat_event(1)
+    moment = right.occurred_at + wrong_by
+    event_id = str(uuid_utils.uuid7(nanoseconds=int(moment.timestamp()) * 1_000_000_000))
+    wrong = msgspec.structs.replace(chat_event(2), event_id=event_id, occurred_at=moment)
+    asyncio.run(publish_events(nats_url, PipelineSubject.CHAT_PERSIST, [right, wrong]))
+
+    requests = orchestrator.tick(CHAT_SENSOR)
+    assert not isinstance(requests, str)
+    # Dagster refuses the whole tick where one of its runs is of no partition.
+    days = [each.partition_key for each in requests if each.partition_key]
+    assert days
+    assert all(daily.has_partition_key(day) for day in days)
+    for request in requests:
+        assert orchestrator.run(request).success
+
+    for table in ("chat_history", "chat_pairs"):
+        rows = _rows(database_url, f"SELECT correlation_id FROM {table} ORDER BY 1")
+        assert rows == [("request-1",), ("request-2",)]
+    for durable in ("knowledge_chat_persist", "knowledge_chat_pair_materialize"):
+        assert _consumer(nats_url, durable).num_ack_pending == 0

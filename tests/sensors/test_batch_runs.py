@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -137,3 +138,32 @@ def test_a_success_forgets_earlier_failures(instance: DagsterInstance) -> None:
 
     assert runs.retry_delay_seconds() == 0
     assert runs.failed_batches() == []
+
+
+def test_a_clock_that_was_set_back_delays_nothing(
+    instance: DagsterInstance, postgres: PostgresResource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs failed, and one lost its process, at moments that are an hour ahead by now."""
+    for _failure in range(3):
+        _run(instance, DagsterRunStatus.FAILURE)
+    runs = BatchRuns(instance, CONSUMER)
+    assert runs.retry_delay_seconds() > 5
+    lost = _run(instance, DagsterRunStatus.STARTED)
+    assert runs.find_in_flight(postgres) is not None
+
+    now = datetime.now(UTC)
+    monkeypatch.setattr(batch_runs, "datetime", _ClockSetBackDouble(now - timedelta(hours=1)))
+
+    assert runs.find_in_flight(postgres) is None
+    run = instance.get_run_by_id(lost.run_id)
+    assert run is not None
+    assert run.status == DagsterRunStatus.FAILURE
+    assert runs.retry_delay_seconds() == 0
+
+
+class _ClockSetBackDouble:
+    def __init__(self, moment: datetime) -> None:
+        self._moment = moment
+
+    def now(self, _zone: Any) -> datetime:
+        return self._moment
