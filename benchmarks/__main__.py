@@ -18,6 +18,7 @@ from benchmarks.gateway_report import write_report
 from benchmarks.load_tools import ToolsMissing
 from benchmarks.machine import ForeignLoad, describe_machine
 from benchmarks.retrieval_benchmark import run_retrieval_benchmark
+from benchmarks.run_start_benchmark import run_run_start_benchmark
 from benchmarks.spool_benchmark import run_spool_benchmark
 
 _RESULTS = Path(__file__).parent / "results"
@@ -31,7 +32,7 @@ class Benchmark(Protocol):
     ) -> list[Figure]: ...
 
 
-BENCHMARKS = ("gateway", "spool", "drain", "retrieval")
+BENCHMARKS = ("gateway", "spool", "drain", "run_start", "retrieval")
 
 
 @click.command()
@@ -71,6 +72,7 @@ def main(
         "gateway": partial(run_gateway_benchmark, options=options),
         "spool": run_spool_benchmark,
         "drain": run_drain_benchmark,
+        "run_start": run_run_start_benchmark,
         "retrieval": run_retrieval_benchmark,
     }
     # The servers below run in sessions of their own: they end only if we end in order.

@@ -70,9 +70,16 @@ class BrokerClient(Client):
 
 
 async def connect_briefly(
-    broker: str | BrokerAccess, *, timeout_seconds: float = 5, **options: Any
+    broker: str | BrokerAccess,
+    *,
+    timeout_seconds: float = 5,
+    client: BrokerClient | None = None,
+    **options: Any,
 ) -> BrokerClient:
     """Connect for one piece of work: at once, or an error that says why not.
+
+    Args:
+        client: to be connected, where it is not to be a plain one.
 
     Raises:
         BrokerAccessError: a file of the settings cannot be used.
@@ -80,16 +87,16 @@ async def connect_briefly(
     """
     reasons: list[Exception] = []
 
-    client = BrokerClient()
+    connecting = client or BrokerClient()
 
     async def note(error: Exception) -> None:
-        if client.is_connected:
+        if connecting.is_connected:
             _log.error("nats: %s", error)
         else:
             reasons.append(error)
 
     try:
-        await client.connect_to(
+        await connecting.connect_to(
             BrokerAccess.of(broker),
             connect_timeout=timeout_seconds,
             allow_reconnect=False,
@@ -99,9 +106,9 @@ async def connect_briefly(
             **{"error_cb": note, **options},
         )
     except (Error, OSError, TimeoutError) as error:
-        await client.close()
+        await connecting.close()
         # What is raised may say no more than that there are no servers; what was noted says why.
         if reasons and reasons[-1] is not error:
             raise reasons[-1] from error
         raise
-    return client
+    return connecting

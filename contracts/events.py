@@ -1,5 +1,6 @@
 """The event envelope: how a payload is written to a NATS message and read back."""
 
+import re
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
@@ -63,6 +64,7 @@ class _Version(msgspec.Struct):
     schema_version: int
 
 
+_CANONICAL_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _encoder = msgspec.json.Encoder()
 _version_decoder = msgspec.json.Decoder(_Version)
 _decoders: dict[Subject, msgspec.json.Decoder[Event[Any]]] = {
@@ -113,6 +115,8 @@ def decode_event(subject: Subject, body: bytes) -> Event[Any]:
         raise UndecodableEvent(str(error)) from error
     if event.occurred_at.tzinfo is None:
         raise UndecodableEvent("occurred_at has no time zone")
+    if _CANONICAL_UUID.fullmatch(event.event_id):
+        return event
     try:
         UUID(event.event_id)
     except ValueError as error:

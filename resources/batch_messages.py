@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-
-from nats.aio.msg import Msg
+from typing import Protocol
 
 from contracts.event_ids import moment_of
 from contracts.headers import NATS_MESSAGE_ID
 
 _MAX_GAP = 1000
+_SHORT_REPLY_TOKENS = 9
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,24 @@ class MessageStamp:
         return (moment_of(self.event_id) if self.event_id else None) or self.published_at
 
 
-@dataclass(frozen=True)
-class StreamMessage:
+class StreamMessage(Protocol):
     """One message as it stands in the stream."""
+
+    @property
+    def subject(self) -> str: ...
+    @property
+    def sequence(self) -> int: ...
+    @property
+    def published_at(self) -> datetime: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def body(self) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class StoredMessage:
+    """A message whose every part is known, such as one from a table."""
 
     subject: str
     sequence: int
@@ -52,15 +67,64 @@ class StreamMessage:
     body: bytes
 
 
-def stamp_of(message: Msg) -> MessageStamp:
+class DeliveredMessage:
+    """A message as a consumer delivered it. Most are asked for their body and sequence alone.
+
+    The reply subject tells of the delivery: `$JS.ACK.<stream>.<consumer>.<delivered>.<stream
+    seq>.<consumer seq>.<time>.<pending>`, with the domain and the account's hash before the
+    stream on newer servers (ADR-15).
+    """
+
+    __slots__ = ("_delivery", "_header_block", "_subject", "body", "sequence")
+
+    def __init__(
+        self, subject: bytes, reply: bytes, body: bytes, header_block: bytes | None
+    ) -> None:
+        tokens = reply.split(b".")
+        self._delivery = tokens if len(tokens) == _SHORT_REPLY_TOKENS else tokens[2:]
+        self._header_block = header_block
+        self._subject = subject
+        self.body = body
+        self.sequence = int(self._delivery[5])
+
+    @property
+    def subject(self) -> str:
+        return self._subject.decode()
+
+    @property
+    def delivered(self) -> int:
+        """1 for the first delivery."""
+        return int(self._delivery[4])
+
+    @property
+    def consumer_sequence(self) -> int:
+        """Place among all deliveries of the consumer."""
+        return int(self._delivery[6])
+
+    @property
+    def published_at(self) -> datetime:
+        return datetime.fromtimestamp(int(self._delivery[7]) / 1e9, UTC)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        if self._header_block is None:
+            return {}
+        fields = (line.partition(b":") for line in self._header_block.split(b"\r\n")[1:])
+        return {
+            name.strip().decode("ascii", "replace"): value.strip().decode("utf-8", "replace")
+            for name, colon, value in fields
+            if colon
+        }
+
+
+def stamp_of(message: DeliveredMessage) -> MessageStamp:
     """Read the stamp of a delivered message."""
-    metadata = message.metadata
     return MessageStamp(
-        sequence=metadata.sequence.stream,
-        consumer_sequence=metadata.sequence.consumer,
-        delivered=metadata.num_delivered,
-        published_at=metadata.timestamp.astimezone(UTC),
-        event_id=(message.headers or {}).get(NATS_MESSAGE_ID),
+        sequence=message.sequence,
+        consumer_sequence=message.consumer_sequence,
+        delivered=message.delivered,
+        published_at=message.published_at,
+        event_id=message.headers.get(NATS_MESSAGE_ID),
     )
 
 

@@ -4,21 +4,20 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC
 
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
-from resources.batch_messages import SequenceRange, StreamMessage
+from resources.batch_messages import DeliveredMessage, SequenceRange, StoredMessage, StreamMessage
+from resources.jetstream_client import JetStreamClient
 from resources.pull_requests import PullRequests
 
 _PAGE_SIZE = 2_000
 
 
 async def read_ranges(
-    client: Client, *, stream: str, subject: str, ranges: Sequence[SequenceRange]
-) -> AsyncIterator[list[StreamMessage]]:
+    client: JetStreamClient, *, stream: str, subject: str, ranges: Sequence[SequenceRange]
+) -> AsyncIterator[list[DeliveredMessage]]:
     """Yield the messages of `subject` within `ranges`, in pages of at most 2,000.
 
     Messages that the stream no longer holds are left out: the caller compares the counts.
@@ -41,7 +40,7 @@ async def read_message(
         return None
     if raw.time is None:
         raise ValueError(f"the broker gave message {sequence} of {stream} no time")
-    return StreamMessage(
+    return StoredMessage(
         subject=raw.subject or "",
         sequence=sequence,
         published_at=raw.time.astimezone(UTC),
@@ -51,8 +50,8 @@ async def read_message(
 
 
 async def _read_range(
-    client: Client, stream: str, subject: str, wanted: SequenceRange
-) -> AsyncIterator[list[StreamMessage]]:
+    client: JetStreamClient, stream: str, subject: str, wanted: SequenceRange
+) -> AsyncIterator[list[DeliveredMessage]]:
     # An ephemeral consumer: the broker forgets it when nobody has read for a while.
     name = f"read_{secrets.token_hex(8)}"
     await client.jetstream().add_consumer(
@@ -69,22 +68,16 @@ async def _read_range(
     )
     async with PullRequests(client, stream=stream, consumer=name) as requests:
         remaining = wanted.last - wanted.first + 1
-        while remaining > 0:
-            size = min(_PAGE_SIZE, remaining)
-            messages = await requests.request(size)
-            page = [_as_stream_message(message) for message in messages]
-            yield [message for message in page if message.sequence <= wanted.last]
-            if len(messages) < size:
+        size = min(_PAGE_SIZE, remaining)
+        await requests.send(size)
+        while True:
+            messages = await requests.receive()
+            remaining = wanted.last - messages[-1].sequence if messages else 0
+            has_more = len(messages) == size and remaining > 0
+            if has_more:
+                # Comes in while the caller works on this page.
+                size = min(_PAGE_SIZE, remaining)
+                await requests.send(size)
+            yield [each for each in messages if each.sequence <= wanted.last]
+            if not has_more:
                 return
-            remaining = wanted.last - page[-1].sequence
-
-
-def _as_stream_message(message: Msg) -> StreamMessage:
-    metadata = message.metadata
-    return StreamMessage(
-        subject=message.subject,
-        sequence=metadata.sequence.stream,
-        published_at=metadata.timestamp.astimezone(UTC),
-        headers=message.headers or {},
-        body=message.data,
-    )

@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from dagster import ConfigurableResource
-from nats.aio.client import Client
 from pydantic import Field
 
 from contracts.broker_access import BrokerAccess
 from contracts.broker_client import connect_briefly
 from contracts.settings import load_settings
+from resources.jetstream_client import JetStreamClient
 
 INBOX_PREFIX = "_INBOX_dagster"
 """The only subjects that Dagster's NATS user may subscribe to."""
@@ -29,18 +29,20 @@ class JetStreamResource(ConfigurableResource):  # type: ignore[type-arg]
     connect_timeout_seconds: float = Field(default=5.0, gt=0)
 
     @asynccontextmanager
-    async def connect(self) -> AsyncIterator[Client]:
+    async def connect(self) -> AsyncIterator[JetStreamClient]:
         """Open a connection for the length of the block.
 
         Raises:
             BrokerAccessError: a file of the settings cannot be used.
             nats.errors.Error, OSError: the broker cannot be reached or refuses the credentials.
         """
-        client = await connect_briefly(
+        client = JetStreamClient()
+        await connect_briefly(
             BrokerAccess.of_paths(self.url, self.files) if self.url else load_settings().broker,
             name="dagster",
             inbox_prefix=INBOX_PREFIX,
             timeout_seconds=self.connect_timeout_seconds,
+            client=client,
         )
         try:
             yield client

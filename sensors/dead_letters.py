@@ -94,12 +94,12 @@ async def _find_terminated(
         )
         found = []
         for message in messages:
-            advisory = msgspec.json.decode(message.data, type=_TerminatedAdvisory)
+            advisory = msgspec.json.decode(message.body, type=_TerminatedAdvisory)
             found.append(
                 TerminatedMessage(
                     sequence=advisory.stream_seq,
                     consumer=advisory.consumer,
-                    advisory_sequence=message.metadata.sequence.stream,
+                    advisory_sequence=message.sequence,
                 )
             )
         with postgres.begin() as connection:
@@ -111,7 +111,7 @@ async def _find_terminated(
             consumer=TERMINATED_CONSUMER,
             sequences=[each.advisory_sequence for each in known],
         )
-    newest = max((each.metadata.sequence.consumer for each in messages), default=0)
+    newest = max((each.consumer_sequence for each in messages), default=0)
     return f"{info.created}:{newest}", [each for each in found if each not in known]
 
 

@@ -18,8 +18,6 @@ from dagster import (
     SkipReason,
     sensor,
 )
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.api import ConsumerInfo
 
@@ -30,11 +28,12 @@ from assets.jobs import BATCH_ASSETS, event_jobs
 from contracts.settings import PipelineSettings, load_settings
 from contracts.streams import ADVISORIES, PIPELINE, PIPELINE_CONSUMERS, PipelineConsumer
 from contracts.subjects import PipelineSubject
-from resources.batch_messages import MessageStamp, ranges_of, stamp_of
+from resources.batch_messages import DeliveredMessage, MessageStamp, ranges_of, stamp_of
 from resources.batch_pull import pull_messages
 from resources.batch_settle import give_back, sequences_within
 from resources.event_loop import run_async
 from resources.jetstream import JetStreamResource
+from resources.jetstream_client import JetStreamClient
 from resources.postgres import PostgresResource
 from sensors.batch_runs import CONSUMER_TAG, BatchRuns
 
@@ -145,7 +144,7 @@ async def _pull(
 
 
 async def _give_failed_batches_back(
-    client: Client, consumer: PipelineConsumer, runs: BatchRuns
+    client: JetStreamClient, consumer: PipelineConsumer, runs: BatchRuns
 ) -> None:
     """Do what a run that was killed could not: not wait for the ack wait to pass."""
     for batch in runs.failed_batches():
@@ -158,8 +157,8 @@ async def _give_failed_batches_back(
 
 
 async def _pull_advisories(
-    client: Client, consumer: PipelineConsumer, settings: PipelineSettings
-) -> list[Msg]:
+    client: JetStreamClient, consumer: PipelineConsumer, settings: PipelineSettings
+) -> list[DeliveredMessage]:
     info = await client.jetstream().consumer_info(ADVISORIES, consumer.advisories_durable_name)
     if not info.num_pending and not info.num_ack_pending:
         return []
@@ -172,15 +171,13 @@ async def _pull_advisories(
     )
 
 
-def _given_up_message(advisory: Msg) -> GivenUpMessage:
-    content = msgspec.json.decode(advisory.data, type=_MaxDeliveriesAdvisory)
-    return GivenUpMessage(
-        sequence=content.stream_seq, advisory_sequence=advisory.metadata.sequence.stream
-    )
+def _given_up_message(advisory: DeliveredMessage) -> GivenUpMessage:
+    content = msgspec.json.decode(advisory.body, type=_MaxDeliveriesAdvisory)
+    return GivenUpMessage(sequence=content.stream_seq, advisory_sequence=advisory.sequence)
 
 
 def _delivery_key(
-    info: ConsumerInfo, stamps: Sequence[MessageStamp], advisories: Sequence[Msg]
+    info: ConsumerInfo, stamps: Sequence[MessageStamp], advisories: Sequence[DeliveredMessage]
 ) -> str:
     """Name this delivery: Dagster never runs a key twice, failed runs included.
 
@@ -188,7 +185,7 @@ def _delivery_key(
     first delivery; the consumer's creation tells apart streams that were made anew.
     """
     newest = max((each.consumer_sequence for each in stamps), default=0)
-    newest_advisory = max((each.metadata.sequence.consumer for each in advisories), default=0)
+    newest_advisory = max((each.consumer_sequence for each in advisories), default=0)
     return f"{info.created}:{newest}:{newest_advisory}"
 
 

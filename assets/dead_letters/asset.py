@@ -15,7 +15,6 @@ from dagster import (
     define_asset_job,
     in_process_executor,
 )
-from nats.aio.client import Client
 from pydantic import Field
 
 from assets.dead_letters.store import (
@@ -32,6 +31,7 @@ from resources.batch_read import read_message
 from resources.batch_settle import acknowledge
 from resources.event_loop import run_async
 from resources.jetstream import JetStreamResource
+from resources.jetstream_client import JetStreamClient
 from resources.postgres import PostgresResource
 
 DEAD_LETTERS_JOB = "handle_dead_letters"
@@ -132,7 +132,9 @@ async def _record_terminated(
     return recorded
 
 
-async def _record(each: TerminatedMessage, client: Client, postgres: PostgresResource) -> int:
+async def _record(
+    each: TerminatedMessage, client: JetStreamClient, postgres: PostgresResource
+) -> int:
     message = await read_message(client.jetstream(), stream=PIPELINE, sequence=each.sequence)
     if message is None:
         return 0

@@ -12,7 +12,7 @@ from assets.event_records.kinds import RECORD_KINDS
 from assets.event_records.persist import write_messages
 from contracts.streams import PIPELINE_CONSUMERS
 from contracts.tables import dead_letters
-from resources.batch_messages import StreamMessage
+from resources.batch_messages import StoredMessage, StreamMessage
 from resources.postgres import PostgresResource
 
 _KINDS_BY_CONSUMER = {
@@ -105,7 +105,7 @@ async def _replay_of_consumer(
         (row.stream_sequence, row.published_at): row.dead_letter_id for row in rows
     }
     messages = [
-        StreamMessage(
+        StoredMessage(
             subject=row.subject,
             sequence=row.stream_sequence,
             published_at=row.published_at,

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -17,6 +18,8 @@ from contracts.events import Event
 from contracts.subjects import PipelineSubject
 
 Row = dict[str, Any]
+
+_encoder = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,15 @@ class RecordKind:
             "stream_sequence": stream_sequence,
             **payload_columns,
         }
-        return tuple(row[name] for name in self.columns)
+        return self._values(row)
+
+    @cached_property
+    def _values(self) -> Callable[[Row], tuple[Any, ...]]:
+        return itemgetter(*self.columns)
 
 
 def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
+    return _encoder.encode(value).decode()
 
 
 def _optional_json(value: Any) -> str | None:

@@ -7,13 +7,12 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy
-from nats.aio.client import Client
 
 from assets.batch_config import EventBatchConfig
 from assets.event_records.bulk_insert import BulkInsert
 from assets.event_records.dead_letters import DeadLetter, Reason, record_dead_letters
 from assets.event_records.derived_rows import BulkUpsert
-from assets.event_records.erased_subjects import IS_ERASED
+from assets.event_records.erased_subjects import IS_ERASED, rows_of_transaction
 from assets.event_records.kinds import RecordKind
 from contracts.events import Event, UndecodableEvent, UnknownSchemaVersion, decode_event
 from contracts.streams import ADVISORIES, PIPELINE, PipelineConsumer
@@ -22,6 +21,7 @@ from resources.batch_messages import StreamMessage
 from resources.batch_read import read_message, read_ranges
 from resources.batch_settle import acknowledge, give_back, sequences_within, terminate
 from resources.jetstream import JetStreamResource
+from resources.jetstream_client import JetStreamClient
 from resources.postgres import PostgresResource
 
 
@@ -81,7 +81,7 @@ async def persist_batch(
     consumer: PipelineConsumer,
     batch: EventBatchConfig,
     *,
-    client: Client,
+    client: JetStreamClient,
     postgres: PostgresResource,
 ) -> BatchOutcome:
     """Write the batch's rows and dead letters in one transaction. Nothing is settled here.
@@ -125,7 +125,7 @@ async def write_messages(
     )
     upserter = BulkUpsert(connection, kind.derived) if kind.derived else None
     letters = await _stage_pages(kind, pages, _Writers(inserter, upserter), outcome)
-    outcome.erased = inserter.discard(IS_ERASED)
+    outcome.erased = _discard_erased(inserter, outcome)
     staged = outcome.read - outcome.without_row - len(outcome.terminated) - outcome.erased
     outcome.new_rows = inserter.insert()
     outcome.duplicates = staged - outcome.new_rows
@@ -134,8 +134,16 @@ async def write_messages(
     return outcome, letters
 
 
+def _discard_erased(inserter: BulkInsert[_Decoded], outcome: BatchOutcome) -> int:
+    if outcome.first_event_at is None or outcome.last_event_at is None:
+        return 0
+    return inserter.discard(
+        IS_ERASED, among=rows_of_transaction(outcome.first_event_at, outcome.last_event_at)
+    )
+
+
 async def terminate_dead_letters(
-    client: Client, consumer: PipelineConsumer, outcome: BatchOutcome
+    client: JetStreamClient, consumer: PipelineConsumer, outcome: BatchOutcome
 ) -> None:
     """Have the messages that became dead letters never delivered again."""
     await terminate(
@@ -147,7 +155,7 @@ async def terminate_dead_letters(
 
 
 async def acknowledge_batch(
-    client: Client,
+    client: JetStreamClient,
     consumer: PipelineConsumer,
     batch: EventBatchConfig,
     sequences: Iterable[int] | None = None,
@@ -238,7 +246,7 @@ def _stage_page(
             decoded.append(_Decoded(message, row, derived_rows))
     letters += [
         DeadLetter(refusal.item.message, "constraint_violation", refusal.error)
-        for refusal in writers.inserter.stage(decoded)
+        for refusal in writers.inserter.add(decoded)
     ]
     dead = {letter.message.sequence for letter in letters}
     if writers.upserter is not None:
@@ -263,7 +271,9 @@ def _decode(kind: RecordKind, message: StreamMessage) -> Event[Any] | DeadLetter
         return DeadLetter(message, reason, str(error))
 
 
-async def _letters_of_given_up(client: Client, batch: EventBatchConfig) -> list[DeadLetter]:
+async def _letters_of_given_up(
+    client: JetStreamClient, batch: EventBatchConfig
+) -> list[DeadLetter]:
     letters = []
     for each in batch.given_up:
         message = await read_message(client.jetstream(), stream=PIPELINE, sequence=each.sequence)

@@ -104,7 +104,7 @@ class DagsterServers:
         """Return the process that serves the definitions; the others want it there."""
         return self._process(
             "dagster-code",
-            *("dagster", "api", "grpc"),
+            "sluice.servers.code_server",
             *("--python-file", str(PROJECT_ROOT / "platform" / "definitions.py")),
             *("--working-directory", str(PROJECT_ROOT)),
             *("--location-name", _LOCATION),

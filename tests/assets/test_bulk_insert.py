@@ -37,12 +37,12 @@ def _count(connection: "psycopg.Connection[Any]") -> int:
 def test_rows_are_written_once(connection: Any) -> None:
     rows = [_row() for _ in range(100)]
     first = _inserter(connection)
-    assert first.stage(rows) == []
+    assert first.add(rows) == []
     assert first.insert() == 100
     connection.commit()
 
     second = _inserter(connection)
-    assert second.stage([*rows[:40], _row(), rows[0]]) == []
+    assert second.add([*rows[:40], _row(), rows[0]]) == []
 
     assert second.insert() == 1
     assert _count(connection) == 101
@@ -55,7 +55,7 @@ def test_refused_rows_stand_alone_and_cost_their_neighbours_nothing(connection: 
     rows[56] = _row(amount=2**40)
     inserter = _inserter(connection)
 
-    refusals = inserter.stage(rows)
+    refusals = inserter.add(rows)
 
     assert [refusal.item for refusal in refusals] == [rows[3], rows[20], rows[56]]
     assert all(refusal.error for refusal in refusals)
@@ -66,5 +66,5 @@ def test_refused_rows_stand_alone_and_cost_their_neighbours_nothing(connection: 
 def test_nothing_is_staged_from_nothing(connection: Any) -> None:
     inserter = _inserter(connection)
 
-    assert inserter.stage([]) == []
+    assert inserter.add([]) == []
     assert inserter.insert() == 0

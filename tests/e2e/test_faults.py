@@ -13,6 +13,7 @@ import psutil
 import pytest
 import requests
 
+from sluice.dagster_api import follow, launch
 from sluice.servers.credentials import load_or_create_credentials
 from sluice.servers.nats import EmbeddedNats
 from tests.e2e.chat_load import ChatCase, ChatReply, send_all
@@ -140,6 +141,28 @@ async def test_database_stopped_under_load(platform: PlatformStack) -> None:
         "postgres",
         lambda process: process.send_signal(signal.SIGINT),
     )
+
+
+def test_template_of_the_runs_killed(platform: PlatformStack) -> None:
+    """Runs are forks of one process; where it is gone, the next run brings it back."""
+    dagster = platform.endpoints["dagster"]
+    follow(dagster, launch(dagster, "purge_events", {}))
+    template = _template(platform)
+    assert template.cpu_times().children_user > 0
+    _kill([template])
+
+    follow(dagster, launch(dagster, "purge_events", {}))
+
+    assert _template(platform).pid != template.pid
+
+
+def _template(platform: PlatformStack) -> psutil.Process:
+    [template] = (
+        process
+        for process in platform.part("dagster-code").children()
+        if "multiprocessing.forkserver" in " ".join(process.cmdline())
+    )
+    return template
 
 
 async def _load_while(

@@ -1,16 +1,15 @@
 """Reading a batch again by its sequences, on a real nats-server."""
 
-import nats
-
 from contracts.streams import PIPELINE
 from contracts.subjects import PipelineSubject
 from resources.batch_messages import SequenceRange, StreamMessage
 from resources.batch_read import read_message, read_ranges
 from tests.support.events import chat_event, publish_events, tool_call_event
+from tests.support.jetstream import connected
 
 
 async def _read(nats_url: str, *ranges: SequenceRange) -> list[StreamMessage]:
-    connection = await nats.connect(nats_url)
+    connection = await connected(nats_url)
     pages = [
         page
         async for page in read_ranges(
@@ -51,7 +50,7 @@ async def test_more_than_a_page_is_read_in_order(nats_url: str) -> None:
 
 async def test_messages_that_are_gone_are_left_out(nats_url: str) -> None:
     await _publish_alternating(nats_url, 4)
-    connection = await nats.connect(nats_url)
+    connection = await connected(nats_url)
     await connection.jetstream().delete_msg(PIPELINE, 3)
     gone = await read_message(connection.jetstream(), stream=PIPELINE, sequence=3)
     kept = await read_message(connection.jetstream(), stream=PIPELINE, sequence=5)

@@ -1,0 +1,71 @@
+"""Dagster's PostgreSQL storage with its connections kept open.
+
+dagster-postgres opens a connection for every statement, outside the webserver: a server process
+and a SCRAM exchange each, dozens of them in a run. Here a process keeps a few for all the
+instances that it makes, and looks whether one still lives before it is used, so that a restarted
+PostgreSQL is met as before.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Self
+
+import sqlalchemy
+from dagster._serdes import ConfigurableClassData
+from dagster_postgres.storage import DagsterPostgresStorage
+from dagster_postgres.utils import create_pg_engine, pg_url_from_config, retry_pg_connection_fn
+
+_IDLE_CONNECTIONS = 4
+_MORE_AT_A_TIME = 30
+"""The daemon and the code server evaluate sensors on threads."""
+_OLDEST_SECONDS = 900
+
+
+class PooledPostgresStorage(DagsterPostgresStorage):
+    """`storage` of `dagster.yaml`, with the configuration of `DagsterPostgresStorage`."""
+
+    def __init__(
+        self,
+        postgres_url: str,
+        should_autocreate_tables: bool = True,
+        inst_data: ConfigurableClassData | None = None,
+    ) -> None:
+        if should_autocreate_tables:
+            _ensure_tables(postgres_url)
+        super().__init__(postgres_url, should_autocreate_tables=False, inst_data=inst_data)
+        for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
+            # As `optimize_for_webserver` does, which knows no `pool_pre_ping`.
+            storage._engine = _engine(postgres_url)
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> Self:
+        return cls(
+            postgres_url=pg_url_from_config(config_value),
+            should_autocreate_tables=config_value.get("should_autocreate_tables", True),
+            inst_data=inst_data,
+        )
+
+
+@cache
+def _engine(postgres_url: str) -> sqlalchemy.Engine:
+    return create_pg_engine(
+        postgres_url,
+        isolation_level="AUTOCOMMIT",
+        pool_size=_IDLE_CONNECTIONS,
+        max_overflow=_MORE_AT_A_TIME,
+        pool_pre_ping=True,
+        pool_recycle=_OLDEST_SECONDS,
+    )
+
+
+@cache
+def _ensure_tables(postgres_url: str) -> None:
+    """Create what is missing; looked at once in the life of a process."""
+
+    def table_names() -> set[str]:
+        return set(sqlalchemy.inspect(_engine(postgres_url)).get_table_names())
+
+    if not {"event_logs", "runs", "jobs"} <= retry_pg_connection_fn(table_names):
+        DagsterPostgresStorage(postgres_url, should_autocreate_tables=True)

@@ -1,0 +1,79 @@
+"""Dagster's storage with kept connections, on a real PostgreSQL."""
+
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from dagster import DagsterInstance, job, op
+from dagster._core.instance.ref import InstanceRef
+
+from resources.dagster_storage import PooledPostgresStorage
+from sluice.databases import ensure_database
+from sluice.servers.postgres import EmbeddedPostgres
+
+_SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+_END_ALL = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+@pytest.fixture
+def storage_url(postgres_server: EmbeddedPostgres) -> str:
+    """The libpq URL of an empty database: Dagster's tables go into one of their own."""
+    name = f"dagster_{uuid4().hex}"
+    ensure_database(postgres_server.url("postgres"), name)
+    return postgres_server.url(name)
+
+
+@pytest.fixture
+def instance(storage_url: str, tmp_path: Path) -> DagsterInstance:
+    ref = InstanceRef.from_dir(
+        str(tmp_path),
+        overrides={
+            "storage": {
+                "custom": {
+                    "module": PooledPostgresStorage.__module__,
+                    "class": PooledPostgresStorage.__name__,
+                    "config": {"postgres_url": storage_url},
+                }
+            }
+        },
+    )
+    return DagsterInstance.from_ref(ref)
+
+
+@op
+def add() -> int:
+    return 1
+
+
+@job
+def small_job() -> None:
+    add()
+
+
+def test_a_run_is_kept_and_its_connections_are_few(
+    instance: DagsterInstance, storage_url: str
+) -> None:
+    with psycopg.connect(storage_url, autocommit=True) as connection:
+        result = small_job.execute_in_process(instance=instance)
+        row = connection.execute(_SESSIONS).fetchone()
+
+    assert instance.get_run_by_id(result.run_id) is not None
+    assert row is not None
+    assert 2 <= row[0] <= 6
+
+
+def test_connections_that_died_meanwhile_are_replaced(
+    instance: DagsterInstance, storage_url: str
+) -> None:
+    small_job.execute_in_process(instance=instance)
+    with psycopg.connect(storage_url, autocommit=True) as connection:
+        connection.execute(_END_ALL)
+
+    result = small_job.execute_in_process(instance=instance)
+
+    assert result.success
+    assert len(instance.get_runs()) == 2
