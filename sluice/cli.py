@@ -13,6 +13,7 @@ from sluice.forget import forget
 from sluice.keys import keys
 from sluice.lake import lake
 from sluice.metrics import metrics
+from sluice.trace import trace
 from sluice.with_settings import with_settings
 
 
@@ -27,6 +28,7 @@ main.add_command(dead_letters)
 main.add_command(forget)
 main.add_command(lake)
 main.add_command(metrics)
+main.add_command(trace)
 
 
 @main.command()

@@ -7,6 +7,7 @@ import pytest
 
 from contracts.metrics import METRICS
 from contracts.metrics.definition import Metric
+from sluice.metrics_reference import reference_page
 
 ROOT = Path(__file__).parents[2]
 SENDERS = ("gateway", "encoder", "resources", "sensors", "assets", "sluice")
@@ -42,3 +43,8 @@ def test_no_name_is_written_elsewhere_in_code() -> None:
         for file in (ROOT / room).rglob("*.py"):
             written = set(re.findall(r"\bsluice_[a-z]+_[a-z_]+\b", file.read_text()))
             assert not written & names, file
+
+
+def test_the_page_of_metrics_is_up_to_date() -> None:
+    """`.venv/bin/sluice metrics --reference > docs/metrics.md` writes it anew."""
+    assert (ROOT / "docs" / "metrics.md").read_text() == reference_page()
