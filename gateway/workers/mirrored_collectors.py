@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from contracts.metrics import metrics_of
 from contracts.metrics.definition import Exposer
+from contracts.metrics.listing import metrics_of
 
 _OF_ALL = {each.family_name: each.of_workers for each in metrics_of(Exposer.GATEWAY)}
 """How a figure of all workers is made of theirs."""

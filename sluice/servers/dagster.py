@@ -38,6 +38,10 @@ class DagsterServers:
     storage_url: str
     code_port: int
     environment: dict[str, str]
+    host: str = "127.0.0.1"
+    """That webserver and code location listen on."""
+    code_host: str = "127.0.0.1"
+    """Where the others reach the code location."""
 
     def prepare(self) -> None:
         """Write the instance's files and create or migrate its storage.
@@ -72,7 +76,7 @@ class DagsterServers:
     def _workspace_content(self) -> object:
         # The webserver and the daemon share one code location, as containers would, where
         # the repository's workspace.yaml would give each a process of its own.
-        server = {"host": "127.0.0.1", "port": self.code_port, "location_name": _LOCATION}
+        server = {"host": self.code_host, "port": self.code_port, "location_name": _LOCATION}
         return {"load_from": [{"grpc_server": server}]}
 
     def _migrate_storage(self) -> None:
@@ -108,7 +112,7 @@ class DagsterServers:
             *("--python-file", str(PROJECT_ROOT / "platform" / "definitions.py")),
             *("--working-directory", str(PROJECT_ROOT)),
             *("--location-name", _LOCATION),
-            *("--host", "127.0.0.1", "--port", str(self.code_port)),
+            *("--host", self.host, "--port", str(self.code_port)),
             probe=tcp_probe("127.0.0.1", self.code_port),
         )
 
@@ -117,7 +121,7 @@ class DagsterServers:
         return self._process(
             "dagster-web",
             "dagster_webserver",
-            *("--host", "127.0.0.1", "--port", str(self.port)),
+            *("--host", self.host, "--port", str(self.port)),
             *("--workspace", str(self._workspace)),
             probe=http_probe(f"http://127.0.0.1:{self.port}/server_info"),
         )

@@ -31,6 +31,10 @@ TELEMETRY_INBOX = "_INBOX_telemetry"
 
 USERS = ("admin", "gateway", "dagster", "telemetry")
 
+MAX_PAYLOAD_BYTES = 31 * 1024 * 1024
+"""A call's event holds the request and the answer, so more than the largest body. JetStream's
+file store takes records below 32 MiB."""
+
 
 @dataclass(frozen=True)
 class EmbeddedNats:
@@ -99,9 +103,7 @@ class EmbeddedNats:
             "port": self.port,
             # It asks nobody for a password.
             "http": f"127.0.0.1:{self.monitor_port}",
-            # A call's event holds the request and the answer, so more than the largest body.
-            # JetStream's file store takes records below 32 MiB.
-            "max_payload": 31 * 1024 * 1024,
+            "max_payload": MAX_PAYLOAD_BYTES,
             "jetstream": {
                 "store_dir": str(self.data_dir.resolve()),
                 # One node acknowledges before it syncs unless told so. 41,000 publishes a
@@ -112,7 +114,7 @@ class EmbeddedNats:
             "authorization": {
                 "users": [
                     self._identity(user) | ({"permissions": permissions} if permissions else {})
-                    for user, permissions in _PERMISSIONS.items()
+                    for user, permissions in PERMISSIONS.items()
                 ]
             },
             **({} if self.tls is None else {"tls": _tls_configuration(self.tls)}),
@@ -172,7 +174,7 @@ def _may_not_change(stream: str, durables: Iterable[str]) -> list[str]:
     ] + [f"$JS.API.CONSUMER.CREATE.{stream}.{durable}.>" for durable in durables]
 
 
-_PERMISSIONS: dict[str, dict[str, Any] | None] = {
+PERMISSIONS: dict[str, dict[str, Any] | None] = {
     "admin": None,
     # Publishes, and hears of its publishes' acknowledgements: nothing else.
     "gateway": {

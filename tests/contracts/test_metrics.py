@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from contracts.metrics import METRICS
 from contracts.metrics.definition import Metric
+from contracts.metrics.listing import METRICS
 from sluice.metrics_reference import reference_page
 
 ROOT = Path(__file__).parents[2]

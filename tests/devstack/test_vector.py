@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from contracts.events import encode_event, new_event
-from contracts.metrics import metrics_of, telemetry
+from contracts.metrics import telemetry
 from contracts.metrics.definition import Exposer
+from contracts.metrics.listing import metrics_of
 from contracts.payloads import (
     ChatTelemetry,
     EmbeddingTelemetry,

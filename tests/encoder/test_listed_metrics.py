@@ -2,8 +2,8 @@
 
 import aiohttp
 
-from contracts.metrics import metrics_of
 from contracts.metrics.definition import Exposer
+from contracts.metrics.listing import metrics_of
 from tests.encoder.conftest import running_encoder
 from tests.support.exposition import check_exposition
 

@@ -3,8 +3,8 @@
 import aiohttp
 from aiohttp import web
 
-from contracts.metrics import metrics_of
 from contracts.metrics.definition import Exposer
+from contracts.metrics.listing import metrics_of
 from tests.gateway.conftest import StartGateway, backend_of, chat_body
 from tests.gateway.scripted_upstream import ScriptedUpstream
 from tests.support.exposition import check_exposition

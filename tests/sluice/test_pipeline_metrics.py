@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from contracts.metrics import metrics_of
 from contracts.metrics.definition import Exposer
+from contracts.metrics.listing import metrics_of
 from contracts.subjects import PipelineSubject, TelemetrySubject
 from sluice.pipeline_metrics import PipelineCollector, metrics_registry
 from sluice.servers.nats import EmbeddedNats

@@ -4,8 +4,8 @@ from collections import defaultdict
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from contracts.metrics import metrics_of
 from contracts.metrics.definition import Exposer, Metric
+from contracts.metrics.listing import metrics_of
 
 _OWN_LABELS = {"le"}
 """Of a histogram's buckets."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import promql_parser
 
-from contracts.metrics import METRICS
+from contracts.metrics.listing import METRICS
 
 _GIVEN_LABELS = {"job", "instance", "le"}
 """By Prometheus, or of a histogram's buckets."""

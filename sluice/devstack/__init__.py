@@ -1,0 +1,1 @@
+"""What the containers of `platform/devstack` need from us: secrets, and the broker's users."""

@@ -1,0 +1,245 @@
+"""The compose files: valid, pinned, closed to others, and of one mind with the code."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from contracts.settings import Settings
+from sluice.devstack.secret_files import write_secret_files
+from tests.support.compose_files import (
+    DEVSTACK,
+    HOSTS,
+    ONE_HOST,
+    addresses_of,
+    files_of,
+    mounted_files,
+    named_volumes,
+    published_ports,
+    read_compose,
+    read_services,
+    secret_names,
+)
+
+SETS = {"one host": ONE_HOST} | {host: files_of(host) for host in HOSTS}
+DESIGN_PORTS = {
+    "nats": {4222, 8222},
+    "postgres": {5432},
+    "dagster-web": {3000},
+    "encoder": {3001, 3002},
+    "gateway": {8080},
+    "vector": {8686, 9598},
+    "nessie": {19120},
+    "trino": {8081},
+}
+ONCE = {"migrate", "streams", "buckets", "tools", "dbt"}
+NOT_SETTINGS = {"SLUICE_CONFIG"}
+_PINNED = re.compile(r"[\w./-]+:v?(\d+\.\d+\.\d+|\d+|RELEASE\.[\dTZ-]+)([\w.-]*)")
+
+
+def services() -> dict[str, Any]:
+    return read_services()
+
+
+@pytest.mark.parametrize("file", [*ONE_HOST, *(f"{host}.yaml" for host in HOSTS)])
+def test_the_file_is_valid_by_the_compose_specification(file: str) -> None:
+    checked = subprocess.run(
+        [
+            *(sys.executable, "-m", "check_jsonschema"),
+            *("--builtin-schema", "vendor.compose-spec", str(DEVSTACK / file)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_podman_compose_understands_the_files_as_we_do(name: str, tmp_path: Path) -> None:
+    if shutil.which("podman") is None:
+        reason = "podman-compose asks podman for its version, and there is none"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    env_file = tmp_path / "env"
+    variables = {} if name == "one host" else addresses_of(name)
+    env_file.write_text("".join(f"{key}={value}\n" for key, value in variables.items()))
+    files = [part for file in SETS[name] for part in ("-f", file)]
+    shown = subprocess.run(
+        [sys.executable, "-m", "podman_compose", "--env-file", str(env_file), *files, "config"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "COMPOSE_PROFILES": "lakehouse,tools,another-host"},
+        # It takes the files that a file names from where it runs.
+        cwd=DEVSTACK,
+    )
+
+    assert shown.returncode == 0, shown.stderr
+    assert "WARNING" not in shown.stderr
+    understood = yaml.safe_load(shown.stdout)["services"]
+    ours = read_services(SETS[name], variables)
+    assert set(understood) == set(ours)
+    for service, definition in ours.items():
+        for key in ("ports", "profiles", "extra_hosts", "depends_on", "image"):
+            assert understood[service].get(key) == definition.get(key), f"{service}: {key}"
+
+
+def test_every_server_is_there() -> None:
+    profiles = {name: service.get("profiles", []) for name, service in services().items()}
+
+    always = {name for name, each in profiles.items() if not each}
+    assert always == {
+        *("nats", "postgres", "migrate", "streams", "encoder", "gateway", "minio", "buckets"),
+        *("dagster-web", "dagster-daemon", "dagster-code"),
+        *("vector", "prometheus", "loki", "grafana"),
+    }
+    assert {name for name, each in profiles.items() if each == ["lakehouse"]} == {"nessie", "trino"}
+    assert {name for name, each in profiles.items() if each == ["tools"]} == {"tools", "dbt"}
+    assert len(profiles) == len(always) + 4
+
+
+def test_the_ports_are_those_of_the_design_and_on_loopback_alone() -> None:
+    published = {name: published_ports(service) for name, service in services().items()}
+
+    for name, wanted in DESIGN_PORTS.items():
+        assert {outside for _, outside, _ in published[name]} == wanted, name
+        # The same inside, so that a name and a port mean one thing on every host.
+        assert {inside for _, _, inside in published[name]} == wanted, name
+    everything = [port for ports in published.values() for port in ports]
+    assert {address for address, _, _ in everything} == {"127.0.0.1"}
+    assert len({outside for _, outside, _ in everything}) == len(everything)
+
+
+def test_every_image_is_pinned() -> None:
+    for name, service in services().items():
+        assert _PINNED.fullmatch(service["image"]), f"{name}: {service['image']}"
+
+
+def test_what_the_tests_run_is_what_the_images_have() -> None:
+    server = Path(sys.executable).with_name("nats-server")
+    version = subprocess.check_output([server, "--version"], text=True).strip().split("v")[-1]
+    images = {name: service["image"] for name, service in services().items()}
+
+    assert images["nats"].endswith(f":{version}-alpine")
+    artifacts = (Path(__file__).parents[1] / "support" / "scale_artifacts.py").read_text()
+    for name in ("nessie", "trino"):
+        assert f":{images[name].rpartition(':')[2]}:" in artifacts
+
+
+def test_every_server_is_bounded_and_comes_back() -> None:
+    for name, service in services().items():
+        assert service["mem_limit"], name
+        assert service["cpus"], name
+        assert service["logging"]["options"]["max-size"], name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        assert service["restart"] == ("no" if name in ONCE else "unless-stopped"), name
+        assert ("healthcheck" in service) == (name not in ONCE), name
+
+
+def test_our_containers_cannot_change_their_image() -> None:
+    for name, service in services().items():
+        if service["image"].startswith("localhost/"):
+            assert service["read_only"], name
+            assert service["cap_drop"] == ["ALL"], name
+            assert "user" not in service, f"{name}: the image says whose it is"
+
+
+def test_the_order_of_start_ends_and_waits_for_what_can_be_waited_for() -> None:
+    waits = {name: service.get("depends_on", {}) for name, service in services().items()}
+    started: set[str] = set()
+    while len(started) < len(waits):
+        able = {name for name, others in waits.items() if set(others) <= started} - started
+        assert able, f"in a circle: {sorted(set(waits) - started)}"
+        started |= able
+    for name, others in waits.items():
+        for other, how in others.items():
+            wanted = "service_completed_successfully" if other in ONCE else "service_healthy"
+            assert how == {"condition": wanted}, f"{name} waits for {other}"
+
+
+def test_every_mounted_file_is_in_the_repository() -> None:
+    missing = {
+        file.relative_to(DEVSTACK).parts[0]
+        for service in services().values()
+        for file in mounted_files(service)
+        if not file.exists()
+    }
+
+    assert missing <= {"prometheus", "loki", "grafana"}
+
+
+def test_volumes_secrets_and_networks_are_declared_and_used() -> None:
+    compose, every = read_compose("compose.yaml", {}), services().values()
+
+    assert set(compose["volumes"]) == {each for one in every for each in named_volumes(one)}
+    assert set(compose["secrets"]) == {each for one in every for each in secret_names(one)}
+    assert set(compose["networks"]) == {each for one in every for each in one["networks"]}
+
+
+def test_the_command_makes_the_secrets_that_compose_names(tmp_path: Path) -> None:
+    write_secret_files(tmp_path / "secrets")
+
+    made = {file.name for file in (tmp_path / "secrets").iterdir()}
+    named = {Path(each["file"]) for each in read_compose("compose.yaml", {})["secrets"].values()}
+    assert {file.parent for file in named} == {Path("secrets")}
+    assert {file.name for file in named} == made
+
+
+def test_a_container_that_reads_a_secret_has_it() -> None:
+    for name, service in services().items():
+        text = str(service.get("environment", {})) + str(service.get("command", ""))
+        targets = {
+            f"/run/secrets/{each}" if isinstance(each, str) else each["target"]
+            for each in service.get("secrets", ())
+        }
+        for file in re.findall(r"/run/secrets/[\w.]+", text):
+            assert file in targets, f"{name}: {file}"
+
+
+def test_every_variable_of_ours_is_a_setting() -> None:
+    known = {f"SLUICE_{name.upper()}" for name in Settings.model_fields} | {
+        f"SLUICE_{section.upper()}_{name.upper()}"
+        for section, field in Settings.model_fields.items()
+        for name in getattr(field.annotation, "model_fields", {})
+    }
+    profiles = (DEVSTACK.parents[1] / "dbt" / "profiles.yml").read_text()
+    for name, service in services().items():
+        for variable in service.get("environment", {}):
+            if not variable.startswith("SLUICE_") or variable in NOT_SETTINGS:
+                continue
+            assert variable in known or f"'{variable}'" in profiles, f"{name}: {variable}"
+
+
+@pytest.mark.parametrize(
+    "name", ["gateway", "encoder", "dagster-code", "streams", "migrate", "tools", "dbt"]
+)
+def test_the_settings_of_a_container_are_accepted(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from contracts.settings import load_settings
+
+    write_secret_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for variable in [each for each in os.environ if each.startswith("SLUICE_")]:
+        monkeypatch.delenv(variable)
+    for variable, value in services()[name]["environment"].items():
+        here = str(value).replace("/run/secrets", str(tmp_path))
+        here = here.replace("/etc/sluice", str(DEVSTACK / "gateway"))
+        if not variable.startswith("SLUICE_DBT_"):
+            monkeypatch.setenv(variable, here)
+
+    settings = load_settings()
+
+    if name not in {"encoder", "streams"}:
+        password = (tmp_path / "postgres_password").read_text()
+        assert settings.database_url == f"postgresql://sluice:{password}@postgres:5432/sluice"
+        assert settings.dagster_database_url.endswith("@postgres:5432/dagster")
+    if name == "gateway":
+        assert [each.name for each in settings.backends] == ["vllm", "llamacpp", "lmstudio"]
