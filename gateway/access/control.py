@@ -6,6 +6,7 @@ from time import monotonic
 from gateway.access.api_keys import ApiKey
 from gateway.access.errors import LimitReached
 from gateway.access.key_ring import Caller, KeyRing
+from gateway.access.limit_headers import LimitHeaders
 from gateway.access.rate_limits import LevelTable
 from gateway.errors import Header
 
@@ -38,8 +39,8 @@ class AccessControl:
         """Return who sent a request with these headers. Raises KeyRefused."""
         return self._ring.identify(headers)
 
-    def admit(self, caller: Caller) -> list[Header]:
-        """Count a request of `caller`; return the headers that say what is left.
+    def admit(self, caller: Caller, describe: LimitHeaders) -> list[Header]:
+        """Count a request of `caller`; return the headers that say what is left, by `describe`.
 
         Raises:
             LimitReached: it has used up its requests or tokens for the moment.
@@ -48,7 +49,7 @@ class AccessControl:
             return []
         key = caller.key
         admission = self._levels.admit(key.key_id, caller.limits, monotonic())
-        headers = admission.headers()
+        headers = describe(admission)
         if admission.full is not None:
             raise LimitReached(
                 admission.full, admission.limit, key.name, admission.retry_after_seconds, headers

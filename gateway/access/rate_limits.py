@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.errors import Header
-
 _MINUTE = 60.0
 
 
@@ -65,24 +63,6 @@ class Admission:
         """When the bucket that is full has room for one more."""
         used = self.requests_used if self.full == "requests" else self.tokens_used
         return (used + 1 - self.limit) * _MINUTE / self.limit
-
-    def headers(self) -> list[Header]:
-        """Return `x-ratelimit-*` as OpenAI sends them: limit, remaining, time to a whole bucket.
-
-        https://platform.openai.com/docs/guides/rate-limits
-        """
-        headers: list[Header] = []
-        for name, limit, used in (
-            (b"requests", self.limits.requests, self.requests_used),
-            (b"tokens", self.limits.tokens, self.tokens_used),
-        ):
-            if limit is not None:
-                remaining = max(0, int(limit - used))
-                reset = f"{used * _MINUTE / limit:.3f}s"
-                headers.append((b"x-ratelimit-limit-" + name, str(limit).encode()))
-                headers.append((b"x-ratelimit-remaining-" + name, str(remaining).encode()))
-                headers.append((b"x-ratelimit-reset-" + name, reset.encode()))
-        return headers
 
 
 def admit(levels: Levels, limits: Limits, now: float) -> Admission:

@@ -6,8 +6,9 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.access.control import AccessControl
+from gateway.access.limit_headers import anthropic_limit_headers, openai_limit_headers
 from gateway.access.token_charge import TokenCharge
-from gateway.envelopes import answer_gateway_error
+from gateway.envelopes import answer_gateway_error, speaks_anthropic
 from gateway.errors import GatewayError
 from gateway.http_protocol import REFUSAL
 from gateway.request_context import current_request
@@ -41,7 +42,9 @@ class AccessMiddleware:
             caller = self._access.identify(context.headers)
             context.grant = caller.grant
             if caller.limits is not None and scope["path"].startswith(_LIMITED_PATHS):
-                context.response_headers = self._access.admit(caller)
+                is_anthropic = speaks_anthropic(scope["path"], context.headers)
+                describe = anthropic_limit_headers if is_anthropic else openai_limit_headers
+                context.response_headers = self._access.admit(caller, describe)
         except GatewayError as error:
             await answer_gateway_error(Request(scope), error)(scope, receive, send)
             return

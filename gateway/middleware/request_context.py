@@ -16,7 +16,7 @@ from gateway.request_context import (
 )
 
 _RESPONSE_HEADER = CORRELATION_ID.encode()
-_LIMITS = b"x-ratelimit-"
+_LIMITS = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 
 class RequestContextMiddleware:

@@ -12,6 +12,7 @@ from contracts.subjects import PipelineSubject, TelemetrySubject
 from gateway.access.api_keys import read_key_id
 from gateway.access.key_file import revoke_key
 from tests.gateway.access_keys import bearer, make_key
+from tests.gateway.anthropic_stream import MESSAGES, message_body
 from tests.gateway.conftest import StartGateway, backend_of, chat_body
 from tests.gateway.documents import ingest
 from tests.gateway.recorded_events import wait_for_events
@@ -190,6 +191,25 @@ async def test_requests_a_minute(
         assert response.status == 200
         assert response.headers["x-ratelimit-remaining-requests"] == "7777"
     assert len(upstream.requests) == 4
+
+
+async def test_anthropics_headers_tell_its_clients_what_is_left(
+    start_guarded: Any, client: aiohttp.ClientSession, key_file: Path
+) -> None:
+    headers = bearer(make_key(key_file, requests_per_minute=2, tokens_per_minute=1000))
+    gateway = start_guarded()
+    for status, remaining in ((200, "1"), (200, "0"), (429, "0")):
+        async with client.post(
+            gateway.url + MESSAGES, json=message_body(), headers=headers
+        ) as response:
+            assert response.status == status
+            assert response.headers["anthropic-ratelimit-requests-limit"] == "2"
+            assert response.headers["anthropic-ratelimit-requests-remaining"] == remaining
+            assert response.headers["anthropic-ratelimit-tokens-limit"] == "1000"
+            reset = response.headers["anthropic-ratelimit-requests-reset"]
+            seconds = (datetime.fromisoformat(reset) - datetime.now(UTC)).total_seconds()
+            assert -2 < seconds <= 60
+            assert not any(name.lower().startswith("x-ratelimit") for name in response.headers)
 
 
 async def test_tokens_a_minute(
