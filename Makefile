@@ -1,6 +1,6 @@
 # Set-up and everyday commands. `make dev` and `make test` need Python 3.11 and make alone.
 .DEFAULT_GOAL := help
-.PHONY: help dev test test-faults lint types rooms pytest bench protos lock clean
+.PHONY: help dev test test-faults lint types rooms pytest bench protos dashboards lock clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -41,6 +41,9 @@ bench: .venv/dev ## Measure against floors and peers; writes benchmarks/results/
 protos: .venv/dev ## Generate the modules of the gRPC interface anew
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. \
 		contracts/protos/*.proto
+
+dashboards: .venv/dev ## Write Grafana's dashboards anew
+	PYTHONPATH=platform/devstack/grafana $(BIN)/python -m dashboard_source
 
 lock: .venv/dev ## Resolve the dependencies anew
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
