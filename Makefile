@@ -27,7 +27,7 @@ rooms: .venv/dev
 	$(BIN)/lint-imports
 
 pytest: .venv/dev
-	@bash .ci/system-packages chromium nginx=nginx-light prometheus wrk $(FAULT_PACKAGES)
+	@bash .ci/system-packages chromium nginx=nginx-light podman prometheus wrk $(FAULT_PACKAGES)
 	$(BIN)/pytest -n 2 --dist loadfile
 
 test-faults: .venv/dev ## Break the platform on purpose for a while: SEED=… MINUTES=…

@@ -20,6 +20,8 @@ S3_ACCESS_KEY = "sluice"
 POSTGRES_PASSWORD = "postgres_password"  # noqa: S105 - a file's name
 S3_SECRET_KEY = "s3_secret_key"  # noqa: S105 - a file's name
 GRAFANA_PASSWORD = "grafana_admin_password"  # noqa: S105 - a file's name
+METRICS_KEY = "gateway_metrics_key"
+"""Empty until the operator puts an API key for Prometheus into it."""
 NATS_PASSWORDS = f"nats_{PASSWORDS_FILE}"
 NESSIE_PROPERTIES = "nessie_secrets.properties"
 
@@ -46,6 +48,8 @@ def write_secret_files(folder: Path) -> list[Path]:
         for name in PASSWORDS
         if not (folder / name).exists()
     ]
+    if not (folder / METRICS_KEY).exists():
+        written.append(_write(folder / METRICS_KEY, ""))
     for name, content in _derived(folder):
         file = folder / name
         if not file.exists() or file.read_text() != content:

@@ -25,6 +25,7 @@ from tests.support.compose_files import (
     read_compose,
     read_services,
     secret_names,
+    services_of,
 )
 
 SETS = {"one host": ONE_HOST} | {host: files_of(host) for host in HOSTS}
@@ -37,6 +38,20 @@ DESIGN_PORTS = {
     "vector": {8686, 9598},
     "nessie": {19120},
     "trino": {8081},
+}
+DESIGN_HOSTS = {
+    "storage": (
+        {"prometheus", "grafana", "loki", "vector", "minio", "buckets"},
+        {3003, 3100, 9000},
+    ),
+    "gateway": ({"gateway", "nats", "streams"}, {8080, 4222, 8222}),
+    "compute": (
+        {
+            *("dagster-web", "dagster-daemon", "dagster-code", "postgres", "migrate", "encoder"),
+            *("metrics", "nessie", "trino"),
+        },
+        {5432, 3001, 3002, 9599},
+    ),
 }
 ONCE = {"migrate", "streams", "buckets", "tools", "dbt"}
 NOT_SETTINGS = {"SLUICE_CONFIG"}
@@ -97,7 +112,7 @@ def test_every_server_is_there() -> None:
     always = {name for name, each in profiles.items() if not each}
     assert always == {
         *("nats", "postgres", "migrate", "streams", "encoder", "gateway", "minio", "buckets"),
-        *("dagster-web", "dagster-daemon", "dagster-code"),
+        *("dagster-web", "dagster-daemon", "dagster-code", "metrics"),
         *("vector", "prometheus", "loki", "grafana"),
     }
     assert {name for name, each in profiles.items() if each == ["lakehouse"]} == {"nessie", "trino"}
@@ -115,6 +130,54 @@ def test_the_ports_are_those_of_the_design_and_on_loopback_alone() -> None:
     everything = [port for ports in published.values() for port in ports]
     assert {address for address, _, _ in everything} == {"127.0.0.1"}
     assert len({outside for _, outside, _ in everything}) == len(everything)
+
+
+def test_a_host_has_its_part_of_the_design_and_listens_where_others_need_it() -> None:
+    for host, (wanted, listening) in DESIGN_HOSTS.items():
+        services, address = services_of(host), addresses_of(host)["LISTEN_ADDRESS"]
+        servers = {name for name, each in services.items() if each.get("profiles") != ["tools"]}
+        assert servers == wanted, host
+        ports = {
+            outside
+            for service in services.values()
+            for where, outside, _ in published_ports(service)
+            if where != "127.0.0.1"
+        }
+        assert ports == listening, host
+        assert address == addresses_of(host)[f"{host.upper()}_ADDRESS"]
+
+
+def test_the_three_hosts_run_everything_once() -> None:
+    servers = [
+        name
+        for host in HOSTS
+        for name, each in services_of(host).items()
+        if each.get("profiles") != ["tools"]
+    ]
+
+    assert sorted(servers) == sorted(
+        name for name, each in services().items() if each.get("profiles") != ["tools"]
+    )
+
+
+def test_a_server_finds_what_it_names_on_its_host_or_on_another() -> None:
+    every = set(services())
+    for host in HOSTS:
+        here = services_of(host)
+        for name, service in here.items():
+            if name == "tools" and host == "gateway":
+                continue  # there for the keys alone
+            text = str(service.get("environment", {})) + str(service.get("command", ""))
+            named = set(re.findall(r"(?://|@|\b)([a-z][a-z-]+):\d{4,5}\b", text)) & every
+            elsewhere = {each.split(":")[0] for each in service.get("extra_hosts", ())}
+            assert named <= set(here) | elsewhere, f"{host}: {name}"
+
+
+def test_what_a_host_waits_for_is_on_that_host() -> None:
+    for host in HOSTS:
+        here = services_of(host)
+        for name, service in here.items():
+            assert set(service.get("depends_on", ())) <= set(here), f"{host}: {name}"
 
 
 def test_every_image_is_pinned() -> None:

