@@ -14,11 +14,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from contracts.child_processes import end_with_parent
-from sluice.servers.spec import NotReady, ProcessSpec
+from sluice.servers.spec import NotReady, Probe, ProcessSpec
 
 _RESTARTS = 5
 _RESTART_WINDOW_SECONDS = 60.0
 _PROBE_INTERVAL_SECONDS = 0.1
+_LIVENESS_INTERVAL_SECONDS = 5.0
+_LIVENESS_FAILURES = 3
 
 LogLine = Callable[[str, str], None]
 """Called with the process's name and one line of its output."""
@@ -34,6 +36,7 @@ class _Running:
     process: asyncio.subprocess.Process
     pump: asyncio.Task[None]
     watcher: asyncio.Task[None] | None = None
+    liveness: asyncio.Task[None] | None = None
     started_at: list[float] = field(default_factory=list)
     ended: list[tuple[asyncio.subprocess.Process, asyncio.Task[None]]] = field(default_factory=list)
     """Earlier processes and the pumps of their output."""
@@ -62,6 +65,10 @@ class Supervisor:
         await asyncio.gather(*(self._wait_until_ready(each) for each in group))
         for each in group:
             each.watcher = asyncio.create_task(self._restart_when_it_ends(each))
+            if each.spec.liveness is not None:
+                each.liveness = asyncio.create_task(
+                    self._end_when_it_fails(each, each.spec.liveness)
+                )
 
     async def wait(self) -> None:
         """Wait for ever. Raises ProcessFailed when a process cannot be kept running."""
@@ -142,19 +149,43 @@ class Supervisor:
             running.process, running.pump = fresh.process, fresh.pump
             running.started_at = [*recent, now]
 
+    async def _end_when_it_fails(self, running: _Running, liveness: Probe) -> None:
+        failures = 0
+        while True:
+            await asyncio.sleep(_LIVENESS_INTERVAL_SECONDS)
+            try:
+                await liveness()
+            except NotReady as reason:
+                failures += 1
+                if failures == _LIVENESS_FAILURES:
+                    failures = 0
+                    self._log(running.spec.name, f"has to be started again: {reason}")
+                    await self._end(running)
+            else:
+                failures = 0
+
     def _fail(self, failure: ProcessFailed) -> None:
         if not self._failure.done():
             self._failure.set_exception(failure)
 
+    async def _end(self, running: _Running) -> None:
+        process = running.process
+        if process.returncode is not None:
+            return
+        with suppress(ProcessLookupError):
+            process.send_signal(running.spec.stop_signal)
+        try:
+            await asyncio.wait_for(_end_of(process), running.spec.stop_seconds)
+        except TimeoutError:
+            self._log(running.spec.name, "does not stop, so it is killed")
+            with suppress(ProcessLookupError):
+                process.kill()
+
     async def _stop(self, running: _Running) -> None:
         process = running.process
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.send_signal(running.spec.stop_signal)
-            try:
-                await asyncio.wait_for(_end_of(process), running.spec.stop_seconds)
-            except TimeoutError:
-                self._log(running.spec.name, "does not stop, so it is killed")
+        if running.liveness is not None:
+            running.liveness.cancel()
+        await self._end(running)
         # The session's other processes too, such as a code location's run workers.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)

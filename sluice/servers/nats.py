@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sysconfig
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,12 +23,16 @@ from sluice.servers.broker_tls import BrokerTls
 from sluice.servers.credentials import Credentials
 from sluice.servers.private_files import write_private
 from sluice.servers.probes import http_probe
-from sluice.servers.spec import ProcessSpec
+from sluice.servers.spec import NotReady, Probe, ProcessSpec
 
 GATEWAY_INBOX = "_INBOX_gateway"
 DAGSTER_INBOX = "_INBOX_dagster"
 ADMIN_INBOX = "_INBOX_admin"
 TELEMETRY_INBOX = "_INBOX_telemetry"
+
+_WRITE_ERROR = "write error"
+_SPACE_TO_GO_ON = 8 * 1024 * 1024
+"""Bytes; with less, a server that is started again would soon be where it was."""
 
 USERS = ("admin", "gateway", "dagster", "telemetry")
 
@@ -93,6 +98,7 @@ class EmbeddedNats:
                 *("--config", str((self.data_dir / "nats-server.conf").resolve())),
             ),
             probe=http_probe(f"{self.monitor_url}/healthz?js-enabled-only=true"),
+            liveness=store_probe(http_probe(f"{self.monitor_url}/healthz"), self.data_dir),
             routine_lines=re.compile(r"\[INF\]"),
         )
 
@@ -154,6 +160,24 @@ def _tls_configuration(tls: BrokerTls) -> dict[str, Any]:
         # Seconds; on a loaded machine a handshake of the default's two may take longer.
         "timeout": 5,
     }
+
+
+def store_probe(whole_check: Probe, data_dir: Path) -> Probe:
+    """Fail where a stream takes no message any more although its disk has space again.
+
+    After a write that failed, as on a full disk, nats-server refuses every further one until it is
+    started again; of its checks only the whole one, `/healthz`, says so.
+    """
+
+    async def probe() -> None:
+        try:
+            await whole_check()
+        except NotReady as failure:
+            has_space = shutil.disk_usage(data_dir).free > _SPACE_TO_GO_ON
+            if _WRITE_ERROR in str(failure) and has_space:
+                raise
+
+    return probe
 
 
 def _may_pull(stream: str) -> list[str]:

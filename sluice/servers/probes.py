@@ -8,6 +8,7 @@ import psycopg
 from sluice.servers.spec import NotReady, Probe
 
 _TIMEOUT_SECONDS = 3.0
+_LONGEST_REASON = 300
 
 
 def http_probe(url: str) -> Probe:
@@ -21,7 +22,8 @@ def http_probe(url: str) -> Probe:
                 session.get(url, ssl=False) as reply,
             ):
                 if reply.status != 200:
-                    raise NotReady(f"{url} answered {reply.status}")
+                    reason = (await reply.text(errors="replace"))[:_LONGEST_REASON]
+                    raise NotReady(f"{url} answered {reply.status}: {reason}")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise NotReady(f"{url}: {str(error) or type(error).__name__}") from error
 

@@ -29,5 +29,8 @@ class ProcessSpec:
     stop_seconds: float = 6.0
     """After this long the process is killed."""
     ready_seconds: float = 90.0
+    liveness: Probe | None = None
+    """Asked now and then while it runs; where it fails several times in a row, the process is
+    started again. For what a process can say of itself and not mend."""
     routine_lines: re.Pattern[str] | None = None
     """Output that says nothing to a person; not shown."""

@@ -4,10 +4,13 @@ import argparse
 import asyncio
 import json
 import secrets
+import signal
 import sys
 import tempfile
 import time
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 from tests.faults.checker import Verdict
 from tests.faults.outage import Outages
@@ -40,7 +43,7 @@ def main() -> int:
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="sluice-faults-"))
     say = _Clock().say
     say(f"seed {run.seed}: {len(run.plan)} faults, {run.rate:g} calls a second; {folder}")
-    verdict = asyncio.run(soak(folder, run, say=say))
+    verdict = asyncio.run(_until_terminated(soak(folder, run, say=say)))
     _report(verdict, arguments.result)
     return 0 if verdict.is_kept else 1
 
@@ -53,6 +56,7 @@ def _long_form(arguments: argparse.Namespace) -> SoakOptions:
         outages=Outages(cut_seconds=60.0, down_seconds=20.0),
         rate=arguments.rate,
         settle_seconds=arguments.settle_minutes * 60,
+        has_ui=True,
         ack_wait_seconds=60.0,
         telemetry_max_bytes=512 * 1024,
     )
@@ -71,9 +75,17 @@ def short_form(seed: int) -> SoakOptions:
         outages=Outages(cut_seconds=8.0, down_seconds=2.0),
         rate=12.0,
         settle_seconds=300.0,
+        has_ui=False,
         ack_wait_seconds=15.0,
         telemetry_max_bytes=24 * 1024,
     )
+
+
+async def _until_terminated(work: Coroutine[Any, Any, Verdict]) -> Verdict:
+    """Await `work`; where this process is told to end, it takes down what it has set up."""
+    task = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
 
 
 class _Clock:

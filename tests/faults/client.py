@@ -42,6 +42,8 @@ async def send(session: aiohttp.ClientSession, gateway_url: str, call: Call) -> 
             return {"outcome": "ok", "told": _read(call, reply.headers, content)}
     except ToldOfFailure as failure:
         return _ended("fail", str(failure))
+    except aiohttp.ClientConnectorError as failure:
+        return _ended("fail", f"nothing was sent: {failure}")
     except (aiohttp.ClientError, TimeoutError, OSError, CutOff, ValueError) as error:
         return _ended("unknown", f"{type(error).__name__} {error}")
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from sluice.servers.credentials import load_or_create_credentials
 from sluice.servers.dagster import PROJECT_ROOT, DagsterServers
 from sluice.servers.encoder import encoder_process
 from sluice.servers.gateway import gateway_process
-from sluice.servers.nats import EmbeddedNats
+from sluice.servers.nats import EmbeddedNats, store_probe
 from sluice.servers.postgres import EmbeddedPostgres
 from sluice.servers.probes import sql_probe, tcp_probe
 from sluice.servers.spec import NotReady, Probe, ProcessSpec
@@ -28,17 +28,13 @@ COMPUTE = "compute"
 STORAGE = "storage"
 """Observability: whoever reads the stream TELEMETRY."""
 
-PARTS_OF_HOST: dict[str, tuple[str, ...]] = {
-    DESKTOP: ("nats", "upstream", "gateway"),
-    COMPUTE: ("postgres", "encoder", "dagster-code", "dagster-daemon", "dagster-web"),
-    STORAGE: ("telemetry-reader",),
-}
-"""In the order of their start."""
+HOSTS = (DESKTOP, COMPUTE, STORAGE)
 
 MARK_VARIABLE = "FAULTS_MARK"
 """Inherited by every process of the platform, however it was started."""
 
 _GATEWAY_PORT, _NATS_PORT, _POSTGRES_PORT, _UPSTREAM_PORT = 8080, 4222, 5432, 9000
+_MONITOR_PORT = 8222
 _DAGSTER_PORT, _CODE_PORT = 3000, 4266
 
 
@@ -69,7 +65,7 @@ class HostSettings:
         return EmbeddedNats(
             self.data["nats"],
             _NATS_PORT,
-            8222,
+            _MONITOR_PORT,
             load_or_create_credentials(self.folder / "credentials.json"),
             host=self.network.address(DESKTOP),
         )
@@ -164,10 +160,15 @@ class HostSettings:
             )
         return file
 
+    def _nats_process(self) -> ProcessSpec:
+        probe = tcp_probe(self.network.address(DESKTOP), _NATS_PORT)
+        liveness = store_probe(_monitor_probe(self.network), self.data["nats"])
+        return replace(self.nats.process(), probe=probe, liveness=liveness)
+
     def parts(self) -> list[HostPart]:
         """Return the processes, whose data is prepared, in the order of their start."""
         base = self._base_environment
-        desktop, database = self.network.address(DESKTOP), self.database_url("postgres")
+        database = self.database_url("postgres")
         reader = (
             "tests.faults.telemetry_reader",
             self.nats.url("telemetry"),
@@ -179,9 +180,7 @@ class HostSettings:
 
         return [
             # The broker's monitoring, the UI and the code location are for their own host alone.
-            HostPart(
-                DESKTOP, spec_of(self.nats.process(), probe=tcp_probe(desktop, _NATS_PORT)), base
-            ),
+            HostPart(DESKTOP, self._nats_process(), base),
             HostPart(
                 DESKTOP,
                 _module("upstream", "tests.faults.scripted_upstream", str(_UPSTREAM_PORT)),
@@ -195,6 +194,25 @@ class HostSettings:
             HostPart(COMPUTE, inside(self.dagster.webserver(), _DAGSTER_PORT), base),
             HostPart(STORAGE, _module("telemetry-reader", *reader), base),
         ]
+
+
+def _monitor_probe(network: Network) -> Probe:
+    """What nats-server says of itself, to its own host alone."""
+
+    async def probe() -> None:
+        request = r"GET /healthz HTTP/1.0\r\n\r\n"
+        process = await asyncio.create_subprocess_exec(
+            *network.enter(DESKTOP),
+            *("timeout", "3", "bash", "-c"),
+            f"exec 3<>/dev/tcp/127.0.0.1/{_MONITOR_PORT}; printf '{request}' >&3; cat <&3",
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        answer, _ = await process.communicate()
+        if b" 200 OK" not in answer:
+            raise NotReady(answer.decode(errors="replace"))
+
+    return probe
 
 
 def _module(name: str, *arguments: str) -> ProcessSpec:

@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import dataclass
 
-from tests.faults.host_settings import PARTS_OF_HOST
 from tests.faults.nemesis import Nemesis
 from tests.faults.topology import ThreeHosts
 
@@ -91,5 +90,5 @@ class HostStop(Nemesis):
         await platform.stop_host(self.target)
 
     async def end(self, platform: ThreeHosts) -> None:
-        for name in PARTS_OF_HOST[self.target]:
-            platform.parts[name].release()
+        for part in platform.parts_of(self.target):
+            part.release()

@@ -17,6 +17,7 @@ from tests.faults.clocks import Clock
 from tests.faults.network import Network
 
 _RESTART_SECONDS = 1.0
+_LIVENESS_SECONDS = 2.0
 _READY_SECONDS = 240.0
 """Twenty on an idle machine."""
 _PR_SET_PDEATHSIG = 1
@@ -36,6 +37,7 @@ class Part:
     restarts: int = 0
     _process: asyncio.subprocess.Process | None = None
     _watcher: asyncio.Task[None] | None = None
+    _liveness: asyncio.Task[None] | None = None
     _may_run: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -58,6 +60,8 @@ class Part:
         self._may_run.set()
         if self._watcher is None:
             self._watcher = asyncio.create_task(self._keep_running())
+            if self.spec.liveness is not None:
+                self._liveness = asyncio.create_task(self._watch_liveness(self.spec.liveness))
         await self._wait_until_ready()
 
     async def _wait_until_ready(self) -> None:
@@ -109,9 +113,10 @@ class Part:
     async def end(self) -> None:
         """Stop keeping it running, and kill all of it."""
         self.hold()
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.gather(self._watcher, return_exceptions=True)
+        tasks = [task for task in (self._watcher, self._liveness) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         victims = self.processes()
         for victim in victims:
             with suppress(psutil.NoSuchProcess):
@@ -126,6 +131,20 @@ class Part:
             await _end_of(self._process)
             await asyncio.sleep(_RESTART_SECONDS)
             self.restarts += 1
+
+    async def _watch_liveness(self, liveness: Probe) -> None:
+        """As `sluice dev` does, only sooner."""
+        failures = 0
+        while True:
+            await asyncio.sleep(_LIVENESS_SECONDS)
+            try:
+                await liveness()
+            except NotReady:
+                failures += 1
+            else:
+                failures = 0
+            if failures == 2:
+                self.kill()
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         clock = {} if self.clock is None else self.clock.environment

@@ -51,6 +51,7 @@ class SoakOptions:
     """Calls a second."""
     settle_seconds: float
     """What the pipeline gets after the last fault to become complete."""
+    has_ui: bool
     ack_wait_seconds: float
     telemetry_max_bytes: int
     """Of the stream; small, so that a reader that is away for long misses something."""
@@ -61,7 +62,9 @@ async def soak(folder: Path, options: SoakOptions, *, say: Say) -> Verdict:
     pipeline = PipelineSettings(ack_wait_seconds=options.ack_wait_seconds)
     broker = NatsSettings(telemetry_max_bytes=options.telemetry_max_bytes)
     started = time.monotonic()
-    async with three_hosts(folder, pipeline=pipeline, broker=broker) as platform:
+    async with three_hosts(
+        folder, pipeline=pipeline, broker=broker, has_ui=options.has_ui
+    ) as platform:
         say(f"three hosts are up after {time.monotonic() - started:.0f} s")
         return await run_faults(platform, options, say=say)
 
@@ -99,7 +102,7 @@ async def ingest_documents(platform: ThreeHosts) -> None:
     documents = platform.settings.folder / "documents"
     documents.mkdir(exist_ok=True)
     (documents / "weir.md").write_text(_DOCUMENT)
-    await platform.sluice("ingest", str(documents))
+    await platform.ingest(documents)
 
 
 async def _settle(platform: ThreeHosts, load: Load, seconds: float) -> list[str]:

@@ -1,9 +1,10 @@
 """The platform on the design's three hosts: its real parts, told of each other by settings."""
 
 import asyncio
+import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,14 @@ from uuid import uuid4
 from contracts.settings import NatsSettings, PipelineSettings, with_psycopg
 from sluice.databases import ensure_database
 from sluice.migrations import migrate
+from sluice.servers.dagster import PROJECT_ROOT
 from sluice.streams import apply_streams
 from tests.faults.clocks import build_clock_library, new_clock
 from tests.faults.host_settings import (
     COMPUTE,
     DESKTOP,
+    HOSTS,
     MARK_VARIABLE,
-    PARTS_OF_HOST,
     HostSettings,
 )
 from tests.faults.network import CLIENT, Network, network_of
@@ -64,39 +66,56 @@ class ThreeHosts:
         """What the telemetry reader has counted so far, as JSON."""
         return self.settings.folder / "telemetry.json"
 
-    async def sluice(self, *arguments: str) -> str:
-        """Run the command line on the compute host; return what it prints.
+    async def ingest(self, documents: Path) -> None:
+        """Read documents for retrieval, in a run of the job that `sluice ingest` launches.
 
         Raises:
             RuntimeError: it failed.
         """
-        environment = self.settings.compute_environment
-        return await _run_sluice(self.network, COMPUTE, environment, *arguments)
+        config = {"paths": [str(documents)], "collection": "default"}
+        await _run_module(
+            self.network,
+            COMPUTE,
+            self.settings.compute_environment,
+            *("dagster", "job", "execute", "--job", "ingest_documents"),
+            *("--python-file", "platform/definitions.py", "--working-directory", "."),
+            *("--config-json", json.dumps({"ops": {"document_chunks": {"config": config}}})),
+        )
+
+    def parts_of(self, host: str) -> list[Part]:
+        """Return the parts of a host in the order of their start."""
+        return [part for part in self.parts.values() if part.host == host]
 
     async def stop_host(self, host: str) -> None:
         """Shut a host down: its parts end in the reverse order of their start."""
-        for name in reversed(PARTS_OF_HOST[host]):
-            await self.parts[name].stop()
+        for part in reversed(self.parts_of(host)):
+            await part.stop()
 
     async def start_host(self, host: str) -> None:
         """Start a host again and wait until its parts are ready."""
-        await _start_together(self, *PARTS_OF_HOST[host])
+        await _start_together(self.parts_of(host))
 
 
 @asynccontextmanager
 async def three_hosts(
-    folder: Path, *, pipeline: PipelineSettings, broker: NatsSettings, disk_mib: int = 1024
+    folder: Path,
+    *,
+    pipeline: PipelineSettings,
+    broker: NatsSettings,
+    has_ui: bool = True,
+    disk_mib: int = 1024,
 ) -> AsyncIterator[ThreeHosts]:
     """Start the platform on three hosts of a network of its own, and move there as a client.
 
     This process must have one thread only; it stays on that network.
 
     Args:
+        has_ui: whether Dagster's webserver runs too, which no event passes.
         disk_mib: size of the disks for the broker and, three times, for PostgreSQL.
     """
     mark = uuid4().hex
     async with AsyncExitStack() as stack:
-        network = stack.enter_context(network_of(tuple(PARTS_OF_HOST)))
+        network = stack.enter_context(network_of(HOSTS))
         disks = {
             name: stack.enter_context(small_disk(folder / "disks" / name, size=mib * _MIB))
             for name, mib in (
@@ -109,22 +128,23 @@ async def three_hosts(
         network.move_here(CLIENT)
         data = {name: disk.path / "data" for name, disk in disks.items()}
         settings = HostSettings(folder, network, mark, data, pipeline)
-        platform = await _prepare(settings, disks)
+        platform = await _prepare(settings, disks, has_ui=has_ui)
         for part in platform.parts.values():
             stack.push_async_callback(part.end)
         await _start(platform, broker)
         yield platform
 
 
-async def _prepare(settings: HostSettings, disks: dict[str, SmallDisk]) -> ThreeHosts:
+async def _prepare(
+    settings: HostSettings, disks: dict[str, SmallDisk], *, has_ui: bool
+) -> ThreeHosts:
     folder = settings.folder
     for host in (DESKTOP, COMPUTE):
         (folder / host).mkdir()
     settings.nats.write_configuration()
     await asyncio.to_thread(settings.postgres.initialise)
-    key = await _run_sluice(
-        settings.network, DESKTOP, settings.desktop_environment, "keys", "create", "faults"
-    )
+    create = ("sluice.cli", "keys", "create", "faults")
+    key = await _run_module(settings.network, DESKTOP, settings.desktop_environment, *create)
     library = build_clock_library(folder)
     parts = {
         spec.name: Part(
@@ -138,6 +158,7 @@ async def _prepare(settings: HostSettings, disks: dict[str, SmallDisk]) -> Three
             else new_clock(library, folder / f"{spec.name}.clock"),
         )
         for host, spec, environment in settings.parts()
+        if has_ui or spec.name != "dagster-web"
     }
     return ThreeHosts(settings, parts, disks, key.strip())
 
@@ -152,26 +173,29 @@ async def _start(platform: ThreeHosts, broker: NatsSettings) -> None:
     await asyncio.to_thread(migrate, with_psycopg(platform.database_url))
     await apply_streams(platform.broker_url, settings.pipeline, broker=broker)
     await asyncio.to_thread(settings.dagster.prepare)
-    await _start_together(platform, "gateway", "dagster-code", "dagster-web", "dagster-daemon")
+    await _start_together(
+        part for name, part in parts.items() if name == "gateway" or name.startswith("dagster")
+    )
     await encoder
 
 
-async def _start_together(platform: ThreeHosts, *names: str) -> None:
+async def _start_together(parts: Iterable[Part]) -> None:
     """Each waits for what it needs by itself, as after a power cut."""
-    await asyncio.gather(*(platform.parts[name].start() for name in names))
+    await asyncio.gather(*(part.start() for part in parts))
 
 
-async def _run_sluice(
+async def _run_module(
     network: Network, host: str, environment: Mapping[str, str], *arguments: str
 ) -> str:
     result = await asyncio.to_thread(
         subprocess.run,
-        [*network.enter(host), sys.executable, "-m", "sluice.cli", *arguments],
+        [*network.enter(host), sys.executable, "-m", *arguments],
+        cwd=PROJECT_ROOT,
         env=dict(environment),
         capture_output=True,
         text=True,
         check=False,
     )
     if result.returncode != 0:
-        raise RuntimeError(f"sluice {' '.join(arguments)}: {result.stdout}{result.stderr}")
+        raise RuntimeError(f"{' '.join(arguments)}: {result.stdout}{result.stderr[-3000:]}")
     return str(result.stdout)
