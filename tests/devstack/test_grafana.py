@@ -5,6 +5,7 @@ their shape is that of its schemas; tests/e2e/test_dashboards.py asks their ques
 Prometheus and PostgreSQL.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -15,10 +16,13 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.conformance.javascript import require_packages
 from tests.devstack.test_prometheus_rules import ALERTS, RECORDED
+from tests.support.checkout import PROJECT_ROOT
 from tests.support.dashboards import GRAFANA, Question, dashboards, panels, questions
 from tests.support.promql import check_expression
 
+LOGQL = Path(__file__).with_name("logql")
 LOKI = GRAFANA.parent / "loki" / "loki.yaml"
 SOURCES: dict[str, dict[str, Any]] = {
     each["uid"]: each
@@ -95,6 +99,29 @@ def test_links_lead_to_dashboards_and_fill_variables_that_they_have() -> None:
         assert variable in {each["name"] for each in target["templating"]["list"]}
     for alert in ALERTS.values():
         assert alert["annotations"]["dashboard"].removeprefix("/d/sluice-") in ALL
+
+
+def _are_logql(queries: list[str]) -> list[bool]:
+    require_packages(LOGQL)
+    result = subprocess.run(
+        ["node", LOGQL / "parse.mjs"],
+        input=json.dumps(queries),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answers: list[bool] = json.loads(result.stdout)
+    return answers
+
+
+def test_logql_is_what_grafanas_grammar_takes() -> None:
+    queries = [each.text for each in QUESTIONS if each.source == "loki"]
+    page = (PROJECT_ROOT / "docs" / "observability.md").read_text()
+    queries += re.findall(r"`(\{source=.+?)`[.,]", page)
+    assert len(queries) > 1
+    assert _are_logql([*queries, '{source="telemetry"} | | json']) == [True] * len(queries) + [
+        False
+    ]
 
 
 @pytest.mark.parametrize("question", _of("loki"))
