@@ -10,7 +10,8 @@ _LAKE_RUNS = """
 SELECT to_timestamp(start_time) AS "at", run_id, pipeline_name AS job, status,
        round((end_time - start_time)::numeric, 1) AS seconds
 FROM runs
-WHERE pipeline_name LIKE 'lake%' AND create_timestamp BETWEEN $__timeFrom() AND $__timeTo()
+WHERE pipeline_name IN ('move_to_lake', 'build_marts', 'maintain_lake')
+  AND create_timestamp BETWEEN $__timeFrom() AND $__timeTo()
 ORDER BY id DESC LIMIT 50
 """
 _BATCHES = """
