@@ -20,6 +20,7 @@ from contracts.payloads import (
 from contracts.streams import TELEMETRY, TELEMETRY_CONSUMER, stream_configs
 from contracts.subjects import TelemetrySubject
 from sluice.servers.credentials import Credentials
+from tests.support.checkout import PROJECT_ROOT
 from tests.support.vector_double import (
     VectorDouble,
     load,
@@ -81,6 +82,13 @@ def test_the_source_is_the_stream_and_the_durable_that_we_make() -> None:
     user = source["auth"]["user_password"]["user"]
     assert f"nats_{user}" in Credentials.__struct_fields__
     assert source["auth"]["user_password"]["password"] == f"SECRET[files.nats_{user}_password]"
+
+
+def test_the_containers_vector_knows_jetstream() -> None:
+    """Its `nats` source does from 0.50 on."""
+    compose = (PROJECT_ROOT / "platform" / "devstack" / "compose.yaml").read_text()
+    (version,) = re.findall(r"timberio/vector:(\d+\.\d+)", compose)
+    assert tuple(map(int, version.split("."))) >= (0, 50)
 
 
 def test_the_correlation_id_is_no_label() -> None:
