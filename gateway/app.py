@@ -20,7 +20,6 @@ from gateway.access.opening import open_access
 from gateway.anthropic.endpoints import CountTokensEndpoint, MessagesEndpoint
 from gateway.backends.metrics import BackendCollector
 from gateway.backends.router import BackendRouter
-from gateway.backends.session import BackendSession
 from gateway.chat.service import ChatService
 from gateway.chat.token_counting import TokenCounter
 from gateway.embeddings.served_encoder import ServedEncoder
@@ -50,6 +49,7 @@ from gateway.responses.store import ResponseStore
 from gateway.retrieval import Retriever
 from gateway.spool.spool import Spool
 from gateway.tls import ServerTls
+from gateway.upstream.pool import UpstreamPool
 from gateway.workers.worker import ONLY_WORKER, Worker
 from knowledge.encoding.remote_encoder import RemoteEncoder
 from knowledge.hybrid_search import HybridIndex
@@ -92,8 +92,8 @@ def create_app(
         max_bytes=settings.gateway.publish_queue_bytes,
     )
     metrics.watch_publisher(publisher)
-    session = BackendSession()
-    router = BackendRouter(settings.backends, session, settings.routing, worker.make_slots)
+    pool = UpstreamPool()
+    router = BackendRouter(settings.backends, pool, settings.routing, worker.make_slots)
     metrics.watch(BackendCollector(router))
     engine = create_async_engine(
         settings.sqlalchemy_url,
@@ -141,8 +141,7 @@ def create_app(
             stack.push_async_callback(engine.dispose)
             if encoder is not None:
                 stack.push_async_callback(encoder.close)
-            session.open()
-            stack.push_async_callback(session.close)
+            stack.callback(pool.close)
             publisher.start()
             stack.push_async_callback(stop_publisher)
             router.start()

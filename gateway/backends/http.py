@@ -8,21 +8,20 @@ from enum import IntEnum
 from time import monotonic
 from typing import TypeVar
 
-import aiohttp
 import msgspec
-from aiohttp import ClientTimeout
-from yarl import URL
 
 from contracts.headers import CORRELATION_ID, REQUEST_ID, TRACEPARENT
 from contracts.settings import Api, BackendSettings, RoutingSettings
 from gateway.backends.breaker import CircuitBreaker
 from gateway.backends.http_answer import HttpAnswer
 from gateway.backends.requests import BackendRequest
-from gateway.backends.session import BackendSession
 from gateway.backends.slots import MakeSlots, Slots
 from gateway.coarse_timers import TimeLimit
 from gateway.errors import BackendError
 from gateway.request_context import RequestContext
+from gateway.upstream.errors import ConnectFailed, ConnectionBroken
+from gateway.upstream.origin import Target
+from gateway.upstream.pool import UpstreamPool
 
 _PASSED_ON_PREFIXES = (b"anthropic-", b"openai-")
 _SECRET_WORDS = (b"key", b"token", b"secret", b"auth")
@@ -30,6 +29,12 @@ _ALWAYS_SPOKEN: frozenset[Api] = frozenset({"chat", "embeddings"})
 _LONGEST_REST_SECONDS = 60.0
 _HEALTH_PATHS = {"vllm": "/health", "llamacpp": "/health"}
 _MODEL_LIST_SECONDS = 5.0
+# Identity: what has no coding need not be undone, and events go on as they come.
+_OWN_FIELDS = b"User-Agent: sluice-gateway\r\nAccept-Encoding: identity\r\n"
+_JSON_FIELD = b"Content-Type: application/json\r\n"
+_REQUEST_ID_FIELD = f"{REQUEST_ID}: ".encode()
+_TRACEPARENT_FIELD = f"{TRACEPARENT}: ".encode()
+_CORRELATION_FIELD = f"{CORRELATION_ID}: ".encode()
 
 T = TypeVar("T")
 
@@ -74,7 +79,7 @@ class HttpBackend:
     def __init__(
         self,
         settings: BackendSettings,
-        session: BackendSession,
+        pool: UpstreamPool,
         routing: RoutingSettings,
         *,
         slots: Slots | None = None,
@@ -100,18 +105,20 @@ class HttpBackend:
         self.apis: frozenset[Api] = frozenset(settings.apis or _ALWAYS_SPOKEN)
         """What it speaks itself."""
         self._rests_until: float | None = None
-        self._session = session
-        self._urls: dict[str, URL] = {}
-        self._models_url = URL(f"{settings.base_url}/v1/models")
-        health_path = _HEALTH_PATHS.get(settings.kind, "/v1/models")
-        self._health_url = URL(f"{settings.base_url}{health_path}")
-        self._credentials: dict[str, str] = {}
+        self._pool = pool
+        self._targets: dict[str, tuple[Target, bytes]] = {}
+        """By path: where a request goes, and how its head begins."""
+        self._health_path = _HEALTH_PATHS.get(settings.kind, "/v1/models")
+        own = Target(settings.base_url)
+        authorization = own.credentials
         self._secret: bytes | None = None
         if settings.api_key is not None:
             key = settings.api_key.get_secret_value()
-            self._credentials["Authorization"] = f"Bearer {key}"
+            authorization = f"Bearer {key}"
             self._secret = key.encode()
-        self._timeout = ClientTimeout(total=None, sock_connect=settings.connect_timeout_seconds)
+        self._own_fields = _OWN_FIELDS
+        if authorization is not None:
+            self._own_fields += f"Authorization: {authorization}\r\n".encode()
 
     def speaks(self, api: Api) -> bool:
         """Return whether a client's own bytes of this API may pass through."""
@@ -166,28 +173,27 @@ class HttpBackend:
             BackendError: the server cannot be reached (502), ends its answer before it began
                 (502) or does not begin it in time (504).
         """
-        url = self._urls.get(request.path)
-        if url is None:
-            url = self._urls[request.path] = URL(f"{self.settings.base_url}{request.path}")
-        headers = {"Content-Type": "application/json", CORRELATION_ID: context.correlation_id}
-        headers.update(self._credentials)
+        target, head = self._targets.get(request.path) or self._make_target(request.path)
+        fields = [head, context.correlation_id.encode("ascii")]
         if context.traceparent is not None:
-            headers[TRACEPARENT] = context.traceparent
-        if (request_id := context.headers.get(b"x-request-id")) is not None:
-            headers[REQUEST_ID] = request_id.decode("latin-1")
+            fields += (b"\r\n", _TRACEPARENT_FIELD, context.traceparent.encode("ascii"))
         for name, value in context.headers.items():
             if name.startswith(_PASSED_ON_PREFIXES) and not _may_be_secret(name):
-                headers[name.decode("latin-1")] = value.decode("latin-1")
-        headers.update(request.headers)
+                if name.decode("latin-1") not in request.headers:
+                    fields += (b"\r\n", name, b": ", value)
+            elif name == b"x-request-id":
+                fields += (b"\r\n", _REQUEST_ID_FIELD, value)
+        for own_name, own_value in request.headers.items():
+            fields.append(f"\r\n{own_name}: {own_value}".encode("latin-1"))
+        fields.append(b"\r\nContent-Length: %d\r\n\r\n" % len(request.body))
         loop = asyncio.get_running_loop()
         first_byte_due = loop.time() + self.settings.first_byte_timeout_seconds
         response = await self._guard(
-            self._session.client.post(
-                url,
-                data=request.body,
-                headers=headers,
-                timeout=self._timeout,
-                allow_redirects=False,
+            self._pool.request(
+                target,
+                b"".join(fields),
+                request.body,
+                connect_seconds=self.settings.connect_timeout_seconds,
             ),
             deadline=first_byte_due,
         )
@@ -212,8 +218,8 @@ class HttpBackend:
         Raises:
             BackendError: it cannot be reached, refuses, or answers with something else.
         """
-        status, body = await self._ask("GET", self._models_url, _MODEL_LIST_SECONDS)
-        self._require_ok(self._models_url, status)
+        status, body = await self._ask("GET", "/v1/models", _MODEL_LIST_SECONDS)
+        self._require_ok("/v1/models", status)
         try:
             models = _model_list_decoder.decode(body)
         except msgspec.DecodeError as error:
@@ -226,8 +232,8 @@ class HttpBackend:
         Raises:
             BackendError: it does not, or not in time.
         """
-        status, _ = await self._ask("GET", self._health_url, timeout_seconds)
-        self._require_ok(self._health_url, status)
+        status, _ = await self._ask("GET", self._health_path, timeout_seconds)
+        self._require_ok(self._health_path, status)
 
     async def check_presence(self, timeout_seconds: float) -> None:
         """Return if the server answers its health path at all, be it that it knows no such path.
@@ -236,59 +242,56 @@ class HttpBackend:
             BackendError: it does not, not in time, or with a failure of its own (5xx), as
                 llama.cpp does while it loads its model.
         """
-        status, _ = await self._ask("GET", self._health_url, timeout_seconds)
+        status, _ = await self._ask("GET", self._health_path, timeout_seconds)
         if status >= 500:
-            self._require_ok(self._health_url, status)
+            self._require_ok(self._health_path, status)
 
     async def post_empty(self, path: str, timeout_seconds: float) -> tuple[int, bytes]:
         """Post an empty JSON object; return the answer's status and body. Raises BackendError."""
-        url = URL(f"{self.settings.base_url}{path}")
-        return await self._ask("POST", url, timeout_seconds, body=b"{}")
+        return await self._ask("POST", path, timeout_seconds, body=b"{}")
+
+    def _make_target(self, path: str) -> tuple[Target, bytes]:
+        target = Target(f"{self.settings.base_url}{path}")
+        head = target.head("POST") + self._own_fields + _JSON_FIELD + _CORRELATION_FIELD
+        made = self._targets[path] = (target, head)
+        return made
 
     async def _ask(
-        self, method: str, url: URL, timeout_seconds: float, *, body: bytes | None = None
+        self, method: str, path: str, timeout_seconds: float, *, body: bytes | None = None
     ) -> tuple[int, bytes]:
         deadline = asyncio.get_running_loop().time() + timeout_seconds
-        headers = dict(self._credentials)
+        target = Target(f"{self.settings.base_url}{path}")
+        head = target.head(method) + self._own_fields
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            head += _JSON_FIELD + b"Content-Length: %d\r\n" % len(body)
         response = await self._guard(
-            self._session.client.request(
-                method,
-                url,
-                data=body,
-                headers=headers,
-                timeout=self._timeout,
-                allow_redirects=False,
+            self._pool.request(
+                target,
+                head + b"\r\n",
+                body or b"",
+                connect_seconds=self.settings.connect_timeout_seconds,
             ),
             deadline=deadline,
         )
         try:
-            return response.status, await self._guard(response.read(), deadline=deadline)
+            return response.status, await self._guard(response.read_all(), deadline=deadline)
         finally:
-            response.release()
+            response.close()
 
-    def _require_ok(self, url: URL, status: int) -> None:
+    def _require_ok(self, path: str, status: int) -> None:
         if status != 200:
-            raise self.error(f"answered {url.path} with status {status}", "invalid")
+            raise self.error(f"answered {path} with status {status}", "invalid")
 
     async def _guard(self, operation: Awaitable[T], *, deadline: float) -> T:
         """Await `operation` until `deadline` (event loop time) and name what went wrong."""
         try:
             with TimeLimit(deadline):
                 return await operation
-        except aiohttp.ConnectionTimeoutError as error:
-            raise self.error(
-                "cannot be reached: connecting took too long", "unreachable"
-            ) from error
         except TimeoutError as error:
             raise self.error("did not answer in time", "timeout", status=504) from error
-        except aiohttp.ClientConnectorError as error:
-            raise self.error(
-                f"cannot be reached: {error.os_error.strerror or 'connection failed'}",
-                "unreachable",
-            ) from error
-        except (aiohttp.ClientError, OSError) as error:
+        except ConnectFailed as error:
+            raise self.error(f"cannot be reached: {error}", "unreachable") from error
+        except ConnectionBroken as error:
             raise self.error("closed the connection", "broken") from error
 
     def error(self, what: str, reason: str, *, status: int = 502) -> BackendError:

@@ -3,12 +3,11 @@
 import asyncio
 from collections.abc import Callable
 
-import aiohttp
-from aiohttp import ClientResponse
-
 from gateway.backends.retry_after import read_retry_after
 from gateway.coarse_timers import TimeLimit
 from gateway.errors import BackendError, Header
+from gateway.upstream.errors import ConnectionBroken
+from gateway.upstream.response import UpstreamResponse
 
 _PASSED_BACK = frozenset({b"x-request-id", b"request-id", b"retry-after", b"retry-after-ms"})
 _PASSED_BACK_PREFIXES = (b"openai-", b"anthropic-", b"x-ratelimit-")
@@ -22,7 +21,7 @@ class HttpAnswer:
         self,
         backend: str,
         path: str,
-        response: ClientResponse,
+        response: UpstreamResponse,
         *,
         first_byte_due: float,
         idle_timeout_seconds: float,
@@ -36,12 +35,14 @@ class HttpAnswer:
         self.backend = backend
         self.path = path
         self.status = response.status
-        self.content_type = response.headers.get("Content-Type", "application/octet-stream")
-        self.headers: list[Header] = [
-            (name, value)
-            for raw_name, value in response.raw_headers
-            if (name := raw_name.lower()) in _PASSED_BACK or name.startswith(_PASSED_BACK_PREFIXES)
-        ]
+        content_type = b"application/octet-stream"
+        self.headers: list[Header] = []
+        for name, value in response.headers:
+            if name == b"content-type":
+                content_type = value
+            elif name in _PASSED_BACK or name.startswith(_PASSED_BACK_PREFIXES):
+                self.headers.append((name, value))
+        self.content_type = content_type.decode("latin-1")
         self.on_failure: Callable[[], None] | None = None
         """Called when the answer breaks off or falls silent."""
         self.on_close: Callable[[bool], None] | None = None
@@ -59,7 +60,7 @@ class HttpAnswer:
     @property
     def retry_after_seconds(self) -> float | None:
         """When the server asks to be asked again."""
-        return read_retry_after(self._response.headers)
+        return read_retry_after(dict(self._response.headers))
 
     async def wait_for_first_byte(self) -> None:
         """Return once the body has begun; only a refusal may have none. Raises BackendError."""
@@ -81,39 +82,36 @@ class HttpAnswer:
         if data := self._first_bytes:
             self._first_bytes = b""
             return data
-        content = self._response.content
+        response = self._response
         deadline, self._first_byte_due = self._first_byte_due, None
+        # What is there already needs no timer.
+        data = response.read_nowait()
+        if data or response.is_whole:
+            return data
+        if deadline is None:
+            deadline = asyncio.get_running_loop().time() + self._idle_timeout_seconds
         try:
-            # What is in the buffer needs no timer.
-            data = content.read_nowait()
-            if data or content.at_eof():
-                return data
-            if deadline is None:
-                deadline = asyncio.get_running_loop().time() + self._idle_timeout_seconds
             with TimeLimit(deadline):
-                return await content.readany()
+                return await response.read()
         except TimeoutError as error:
             raise self._fail("fell silent", "timeout", status=504) from error
-        except (aiohttp.ClientError, OSError) as error:
+        except ConnectionBroken as error:
             raise self._fail("broke off its answer", "broken") from error
 
     async def drain(self) -> None:
-        content = self._response.content
-        if content.at_eof():
+        if self._response.is_whole:
             return
         try:
             async with asyncio.timeout(_DRAIN_SECONDS):
-                while not content.at_eof():
-                    await content.readany()
-        except (aiohttp.ClientError, OSError, TimeoutError):
+                await self._response.read_all()
+        except (ConnectionBroken, TimeoutError):
             self._response.close()
 
     def close(self) -> None:
-        is_whole = self._response.content.at_eof()
         self._response.close()
         if self.on_close is not None:
             on_close, self.on_close = self.on_close, None
-            on_close(is_whole)
+            on_close(self._response.is_whole)
 
     def _fail(self, what: str, reason: str, *, status: int = 502) -> BackendError:
         if self.on_failure is not None:

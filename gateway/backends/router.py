@@ -11,9 +11,9 @@ from gateway.backends.http import BackendCounters, HttpBackend
 from gateway.backends.model_names import ModelNames
 from gateway.backends.monitor import BackendMonitor
 from gateway.backends.route import ModelRoute
-from gateway.backends.session import BackendSession
 from gateway.backends.slots import MakeSlots, Slots
 from gateway.errors import BackendError, ModelNotFound
+from gateway.upstream.pool import UpstreamPool
 
 _MOST_ROUTES = 1000
 """Kept ready: with wildcards there may be as many names as clients think of."""
@@ -79,11 +79,11 @@ class BackendRouter:
     def __init__(
         self,
         backends: Sequence[BackendSettings],
-        session: BackendSession,
+        pool: UpstreamPool,
         settings: RoutingSettings,
         make_slots: MakeSlots = Slots.of_settings,
     ) -> None:
-        self._session = session
+        self._pool = pool
         self._make_slots = make_slots
         self._settings = settings
         self._routes: dict[str, ModelRoute] = {}
@@ -182,7 +182,7 @@ class BackendRouter:
             slots.change_limit(settings.max_concurrency, settings.max_queued)
         backend = HttpBackend(
             settings,
-            self._session,
+            self._pool,
             self._settings,
             slots=slots,
             make_slots=self._make_slots,

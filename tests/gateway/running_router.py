@@ -12,8 +12,8 @@ from gateway.backends.answers import BackendAnswer
 from gateway.backends.http import HttpBackend
 from gateway.backends.requests import API_PATHS, BackendRequest
 from gateway.backends.router import BackendRouter
-from gateway.backends.session import BackendSession
 from gateway.request_context import RequestContext
+from gateway.upstream.pool import UpstreamPool
 
 
 @asynccontextmanager
@@ -21,17 +21,16 @@ async def running_router(
     *backends: BackendSettings, is_watching: bool = False, **routing: Any
 ) -> AsyncIterator[BackendRouter]:
     """Run a router; unless `is_watching`, it knows of its backends only what requests tell."""
-    session = BackendSession()
-    session.open()
+    pool = UpstreamPool()
     routing.setdefault("backoff_seconds", 0.01)
-    router = BackendRouter(backends, session, RoutingSettings(**routing))
+    router = BackendRouter(backends, pool, RoutingSettings(**routing))
     if is_watching:
         router.start()
     try:
         yield router
     finally:
         router.close()
-        await session.close()
+        pool.close()
 
 
 def request_context(headers: dict[bytes, bytes] | None = None) -> RequestContext:
