@@ -51,7 +51,7 @@ from gateway.spool.spool import Spool
 from gateway.tls import ServerTls
 from gateway.upstream.pool import UpstreamPool
 from gateway.workers.worker import ONLY_WORKER, Worker
-from knowledge.encoding.remote_encoder import RemoteEncoder
+from knowledge.encoding.deferred_encoder import DeferredEncoder
 from knowledge.hybrid_search import HybridIndex
 
 ENDING_CALLS_SECONDS = 0.5
@@ -107,7 +107,7 @@ def create_app(
     # Of a search's time, some must be left for full text where the encoder takes too long.
     encoder_seconds = min(settings.encoder.timeout_seconds, settings.retrieval.timeout_seconds / 2)
     if settings.encoder.enabled:
-        encoder = RemoteEncoder(settings.encoder.target, timeout_seconds=encoder_seconds)
+        encoder = DeferredEncoder(settings.encoder.target, timeout_seconds=encoder_seconds)
         served_encoder = ServedEncoder(encoder)
     index = HybridIndex(
         engine, encoder, settings.retrieval, encoder_timeout_seconds=encoder_seconds

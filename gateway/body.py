@@ -1,8 +1,8 @@
 """Reads a request's body within the limits."""
 
 import re
+from itertools import accumulate
 
-import numpy as np
 from starlette.types import Receive
 
 from gateway.disconnect import ClientDisconnected
@@ -14,9 +14,10 @@ MAX_JSON_DEPTH = 128
 # A text without an end reaches to the end of the body: a search for its end from each quotation
 # mark in it would take quadratic time.
 _TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
-_STEPS = np.zeros(256, dtype=np.int8)
-_STEPS[list(b"[{")] = 1
-_STEPS[list(b"]}")] = -1
+_BRACKETS = b"[]{}"
+_NO_BRACKETS = bytes(set(range(256)) - set(_BRACKETS))
+_STEPS = bytes.maketrans(_BRACKETS, bytes([1, 255, 1, 255]))
+"""An opening bracket to 1, a closing one to -1, as a signed byte."""
 
 
 class NestedTooDeeply(InvalidRequest):
@@ -64,6 +65,6 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], *, limit: int
 
 
 def _require_shallow(body: bytes) -> None:
-    steps = _STEPS[np.frombuffer(_TEXT.sub(b"", body), dtype=np.uint8)]
-    if np.cumsum(steps, dtype=np.int32).max(initial=0) > MAX_JSON_DEPTH:
+    steps = memoryview(_TEXT.sub(b"", body).translate(_STEPS, _NO_BRACKETS)).cast("b")
+    if max(accumulate(steps), default=0) > MAX_JSON_DEPTH:
         raise NestedTooDeeply

@@ -25,9 +25,10 @@ from gateway.spool.spool import Spool
 INBOX_PREFIX = "_INBOX_gateway"
 """The gateway's broker user may subscribe below this prefix and nowhere else."""
 
-_WINDOW_EVENTS = 1000
-_BURST_EVENTS = 256
-"""Shipped at one go: draining a long queue must not hold up requests."""
+_WINDOW_EVENTS = 3000
+_BURST_EVENTS = 800
+"""Shipped at one go: draining a long queue must not hold up requests, and a batch that is larger
+than 1,000 is refused. With 256 a busy event loop came to it too seldom, and the queue grew."""
 _GATHERING_SECONDS = 0.002
 _ACK_TIMEOUT_SECONDS = 5.0
 _BACKOFF_SECONDS = 0.5

@@ -13,13 +13,13 @@ from contracts.tables import chunk_reembeddings, document_chunks, documents
 from knowledge.bulk_copy import copy_rows
 from knowledge.chunk_encoder import ChunkEncoder
 from knowledge.chunking import Chunk
+from knowledge.document_ids import make_document_id
 from knowledge.documents import Document
 from knowledge.embedded_text import stored_text_to_embed
 from knowledge.embedding_models import require_still_active
 from knowledge.text_cleaning import clean_line, clean_text, escape_surrogates
 
 # Changing this gives every document and chunk a new ID.
-_NAMESPACE = UUID("7b1f9a52-3f0e-5c0e-9a53-6f2f8f7d1c11")
 
 Outcome = Literal["added", "replaced", "unchanged"]
 
@@ -219,11 +219,6 @@ def refresh_statistics(connection: Connection) -> None:
     have changed; call it after an ingest so that the very next question is answered well.
     """
     connection.execute(text(f"ANALYZE {document_chunks.name}"))
-
-
-def make_document_id(collection: str, source: str) -> UUID:
-    """Return the ID of the document from `source` in `collection`."""
-    return uuid5(_NAMESPACE, f"{escape_surrogates(collection)}\n{escape_surrogates(source)}")
 
 
 def chunk_rows(

@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contracts.settings import RetrievalSettings
 from knowledge.chunk_reading import compare_chunks, read_contents
 from knowledge.corpus_statistics import CorpusStatisticsReader
-from knowledge.late_interaction import compute_maxsim, order_by_maxsim
 from knowledge.ports import (
     NO_FILTERS,
     Encoder,
@@ -27,7 +26,6 @@ from knowledge.search_connections import SearchConnection, SearchConnections
 from knowledge.search_findings import SearchFindings
 from knowledge.search_scope import SearchScope, read_scope
 from knowledge.text_search import TextSearch, shorten_query
-from knowledge.token_vectors import UnreadableTokenVectors
 from knowledge.vector_search import VectorSearch
 
 _FUSED_WEIGHT = {"scores": 0.5, "rrf": 0.0}
@@ -242,6 +240,10 @@ class HybridIndex:
         }
         if encoding.tokens is None or not packed:
             return order
+        # Here, since a search without vectors needs no numpy.
+        from knowledge.late_interaction import compute_maxsim, order_by_maxsim
+        from knowledge.token_vectors import UnreadableTokenVectors
+
         try:
             scores = await asyncio.to_thread(compute_maxsim, encoding.tokens, list(packed.values()))
         except UnreadableTokenVectors as error:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from knowledge.chunk_encoder import ChunkEncoder, ChunkVectors
 from knowledge.chunking import DEFAULT_OVERLAP_TOKENS, Chunk, chunk_document
+from knowledge.document_ids import make_document_id
 from knowledge.document_store import (
     IngestResult,
     StoredDocument,
@@ -20,13 +21,12 @@ from knowledge.document_store import (
     find_new_texts,
     find_sources_under,
     find_stored,
-    make_document_id,
     remove_documents,
     store_document,
 )
 from knowledge.documents import Document, UnreadableDocument, hash_document, load_document
-from knowledge.encoding.remote_calls import EncoderRefused
 from knowledge.ingest_fingerprint import ingest_fingerprint
+from knowledge.ports import EncoderRefused
 from knowledge.text_cleaning import escape_surrogates
 
 _FILES_LOOKED_UP = 100

@@ -3,18 +3,23 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from contracts.payloads import Candidate
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 EmbeddingKind = Literal["query", "document"]
 SearchMethod = Literal["text", "vector", "hybrid"]
 StageName = Literal["embed", "search", "rerank"]
 
-FloatArray = NDArray[np.float32]
+if TYPE_CHECKING:
+    FloatArray = NDArray[np.float32]
+else:
+    # A gateway without retrieval handles no vector, and need not have numpy in memory.
+    FloatArray = Any
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,10 @@ class EncoderOverloaded(EncoderUnavailable):
         self.retry_after_seconds = retry_after_seconds
 
 
+class EncoderRefused(EncoderUnavailable, ValueError):
+    """The encoder takes no such text: asking again does not help, another text may."""
+
+
 class Encoder(Protocol):
     """Turns texts into vectors. `query` and `document` are different inputs."""
 
@@ -73,6 +82,33 @@ class Encoder(Protocol):
         Raises:
             EncoderUnavailable: no answer; `EncoderOverloaded` where trying later may help.
         """
+        ...
+
+
+class RemoteEncoding(Encoder, Protocol):
+    """An encoder in another process."""
+
+    async def encode(
+        self,
+        texts: Sequence[str],
+        *,
+        kind: EmbeddingKind,
+        with_tokens: bool = False,
+        timeout_seconds: float | None = None,
+    ) -> list[Encoding]:
+        """Return one encoding per text, in order.
+
+        Args:
+            timeout_seconds: for each call, in place of the encoder's own.
+
+        Raises:
+            EncoderUnavailable: no answer; `EncoderOverloaded` where trying later may help,
+                `EncoderRefused` where it does not.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Disconnect; calls that are under way fail."""
         ...
 
 

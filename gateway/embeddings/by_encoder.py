@@ -11,12 +11,12 @@ from gateway.embeddings.reply import EmbeddingsReply
 from gateway.embeddings.served_encoder import ServedEncoder
 from gateway.errors import EncoderBusy, EncoderDown, InvalidRequest
 from gateway.openai.embeddings import EmbeddingsRequest, write_embeddings, write_item
-from knowledge.encoding.remote_calls import EncoderRefused
 from knowledge.encoding.shortening import shorten_vector
 from knowledge.ports import (
     EmbeddingKind,
     EncoderModel,
     EncoderOverloaded,
+    EncoderRefused,
     EncoderUnavailable,
     Encoding,
 )

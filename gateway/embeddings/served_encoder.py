@@ -4,8 +4,13 @@ from collections.abc import Sequence
 
 from contracts.encoder import MODEL_ALIAS
 from gateway.backends.router import ServedModel
-from knowledge.encoding.remote_encoder import RemoteEncoder
-from knowledge.ports import EmbeddingKind, EncoderModel, EncoderUnavailable, Encoding
+from knowledge.ports import (
+    EmbeddingKind,
+    EncoderModel,
+    EncoderUnavailable,
+    Encoding,
+    RemoteEncoding,
+)
 
 OWNER = "sluice"
 
@@ -15,7 +20,7 @@ _ENCODE_SECONDS = 60.0
 class ServedEncoder:
     """The encoder under its model's name and its alias."""
 
-    def __init__(self, encoder: RemoteEncoder) -> None:
+    def __init__(self, encoder: RemoteEncoding) -> None:
         """
         Args:
             encoder: stays the caller's to close.

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
-import numpy as np
 from msgspec import Raw, Struct, json
 
 from contracts.payloads import TokenUsage
@@ -142,6 +141,8 @@ def replace_vectors(body: bytes, vectors: Sequence[Raw]) -> bytes:
 
 def read_vector(raw: Raw) -> FloatArray:
     """Return a vector that came as a list of numbers or as base64. Raises NoEmbeddings."""
+    import numpy as np
+
     try:
         if memoryview(raw)[0] == ord('"'):
             content = base64.b64decode(json.decode(raw, type=str), validate=True)

@@ -6,7 +6,7 @@ from gateway.chat.grounding import Grounding
 from gateway.responses.citations import Citation
 from gateway.responses.ids import new_id
 from knowledge.composition import best_score
-from knowledge.document_store import make_document_id
+from knowledge.document_ids import make_document_id
 from knowledge.ports import Passage
 
 

@@ -12,6 +12,7 @@ from knowledge.ports import (
     EmbeddingKind,
     EncoderModel,
     EncoderOverloaded,
+    EncoderRefused,
     EncoderUnavailable,
     Encoding,
 )
@@ -40,10 +41,6 @@ _TEXTS_OF_CALL = 256
 _TEXTS_OF_CALL_WITH_TOKENS = 64
 _BYTES_OF_CALL = 8 * 1024 * 1024
 _DEFAULT_RETRY_SECONDS = 1.0
-
-
-class EncoderRefused(EncoderUnavailable, ValueError):
-    """The encoder takes no such text: asking again does not help, another text may."""
 
 
 def split_texts(texts: Sequence[str], *, with_tokens: bool) -> Iterator[Sequence[str]]:

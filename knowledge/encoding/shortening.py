@@ -1,7 +1,5 @@
 """Dense vectors of fewer dimensions."""
 
-import numpy as np
-
 from knowledge.ports import FloatArray
 
 
@@ -13,6 +11,8 @@ def shorten_vector(vector: FloatArray, dimensions: int) -> FloatArray:
     """
     if dimensions >= len(vector):
         return vector
+    import numpy as np
+
     kept = vector[:dimensions]
     length = float(np.linalg.norm(kept))
     return kept / np.float32(length) if length > 0 else kept

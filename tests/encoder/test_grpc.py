@@ -16,9 +16,8 @@ from contracts.protos import encoder_pb2
 from contracts.protos.encoder_pb2_grpc import EncoderStub
 from encoder import service
 from knowledge.encoding import remote_calls
-from knowledge.encoding.remote_calls import EncoderRefused
 from knowledge.encoding.remote_encoder import RemoteEncoder
-from knowledge.ports import EncoderOverloaded, EncoderUnavailable
+from knowledge.ports import EncoderOverloaded, EncoderRefused, EncoderUnavailable
 from tests.encoder.blocked_engine import BlockedEngine
 from tests.encoder.conftest import RunningEncoder, running_encoder
 from tests.support.hashing_encoder_engine import HASHING_MODEL

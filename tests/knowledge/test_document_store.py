@@ -12,9 +12,9 @@ from sqlalchemy import Connection, Engine, create_engine, func, select, update
 from contracts.tables import EMBEDDING_DIMENSIONS, document_chunks, documents
 from knowledge.chunk_encoder import ChunkEncoder
 from knowledge.chunking import Chunk, chunk_document
+from knowledge.document_ids import make_document_id
 from knowledge.document_store import (
     find_sources_under,
-    make_document_id,
     remove_documents,
     store_document,
 )

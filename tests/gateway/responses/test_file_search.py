@@ -10,7 +10,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from knowledge.document_store import make_document_id
+from knowledge.document_ids import make_document_id
 from tests.gateway.conftest import StartGateway, backend_of
 from tests.gateway.documents import ingest
 from tests.gateway.responses.conftest import sdk_of
