@@ -35,6 +35,7 @@ from knowledge.encoding.builtin_model import package_dir
 from knowledge.encoding.engine import EncoderEngine
 from knowledge.encoding.loading import load_encoder
 from knowledge.encoding.remote_encoder import RemoteEncoder
+from knowledge.engine_connections import EngineConnections
 from knowledge.hybrid_search import HybridIndex
 from knowledge.ports import FloatArray, SearchFilters
 from sluice.servers.encoder import encoder_process
@@ -178,7 +179,7 @@ async def _search(
     database = create_async_engine(database_url)
     remote = RemoteEncoder(encoder.target, timeout_seconds=10)
     settings = RetrievalSettings(rerank="on", timeout_seconds=30)
-    index = HybridIndex(database, remote, settings, encoder_timeout_seconds=10)
+    index = HybridIndex(EngineConnections(database), remote, settings, encoder_timeout_seconds=10)
     latencies = _Latencies()
     try:
         for query in queries[:20]:  # connections, caches

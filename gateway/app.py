@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST
-from sqlalchemy.ext.asyncio import create_async_engine
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -51,13 +50,11 @@ from gateway.spool.spool import Spool
 from gateway.tls import ServerTls
 from gateway.upstream.pool import UpstreamPool
 from gateway.workers.worker import ONLY_WORKER, Worker
+from knowledge.database_pool import DatabasePool
 from knowledge.encoding.deferred_encoder import DeferredEncoder
 from knowledge.hybrid_search import HybridIndex
 
 ENDING_CALLS_SECONDS = 0.5
-
-_DATABASE_CONNECT_SECONDS = 2
-_DATABASE_CONNECTIONS = 16
 
 _log = structlog.get_logger("gateway")
 
@@ -95,14 +92,7 @@ def create_app(
     pool = UpstreamPool()
     router = BackendRouter(settings.backends, pool, settings.routing, worker.make_slots)
     metrics.watch(BackendCollector(router))
-    engine = create_async_engine(
-        settings.sqlalchemy_url,
-        pool_pre_ping=True,
-        # A search takes several connections at a time; one over the pool's size is made for one
-        # statement only.
-        pool_size=_DATABASE_CONNECTIONS,
-        connect_args={"connect_timeout": _DATABASE_CONNECT_SECONDS},
-    )
+    database = DatabasePool(settings.database_url)
     encoder = served_encoder = None
     # Of a search's time, some must be left for full text where the encoder takes too long.
     encoder_seconds = min(settings.encoder.timeout_seconds, settings.retrieval.timeout_seconds / 2)
@@ -110,21 +100,21 @@ def create_app(
         encoder = DeferredEncoder(settings.encoder.target, timeout_seconds=encoder_seconds)
         served_encoder = ServedEncoder(encoder)
     index = HybridIndex(
-        engine, encoder, settings.retrieval, encoder_timeout_seconds=encoder_seconds
+        database, encoder, settings.retrieval, encoder_timeout_seconds=encoder_seconds
     )
     retriever = Retriever(index, settings.retrieval, metrics)
     service = ChatService(router, retriever, publisher, metrics)
     embeddings = EmbeddingsService(router, served_encoder, publisher, metrics)
     models = ModelsEndpoint(router, served_encoder)
-    store = ResponseStore(engine, settings.responses)
-    retention = ResponseRetention(engine, store, settings.responses, metrics)
+    store = ResponseStore(database, settings.responses)
+    retention = ResponseRetention(database, store, settings.responses, metrics)
     responses = ResponsesService(service, store, settings.responses)
     stored_responses = StoredResponsesEndpoints(store)
     lifecycle = Lifecycle()
     reloader = Reloader(
         settings, load_settings=load_settings, access=access, router=router, tls=tls
     )
-    health = HealthEndpoint(lifecycle, publisher, engine, router, served_encoder)
+    health = HealthEndpoint(lifecycle, publisher, database, router, served_encoder)
 
     async def show_metrics(_request: Request) -> Response:
         return Response(metrics.render(), headers={"content-type": CONTENT_TYPE_LATEST})
@@ -138,7 +128,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(engine.dispose)
+            stack.push_async_callback(database.close)
             if encoder is not None:
                 stack.push_async_callback(encoder.close)
             stack.callback(pool.close)

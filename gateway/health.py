@@ -4,9 +4,6 @@ import asyncio
 from collections.abc import Awaitable
 from time import perf_counter
 
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,6 +14,7 @@ from gateway.endpoints import json_response
 from gateway.errors import BackendError
 from gateway.lifecycle import READY, Lifecycle
 from gateway.publisher import EventPublisher
+from knowledge.database_pool import DATABASE_ERRORS, DatabasePool
 from knowledge.ports import EncoderUnavailable
 
 _CHECK_SECONDS = 2.0
@@ -32,13 +30,13 @@ class HealthEndpoint:
         self,
         lifecycle: Lifecycle,
         publisher: EventPublisher,
-        engine: AsyncEngine,
+        database: DatabasePool,
         router: BackendRouter,
         encoder: ServedEncoder | None,
     ) -> None:
         self._lifecycle = lifecycle
         self._publisher = publisher
-        self._engine = engine
+        self._database = database
         self._router = router
         self._encoder = encoder
 
@@ -94,8 +92,8 @@ class HealthEndpoint:
         return await _measure(self._select_one())
 
     async def _select_one(self) -> None:
-        async with self._engine.connect() as connection:
-            await connection.execute(text("SELECT 1"))
+        async with self._database.connection() as connection:
+            await connection.execute("SELECT 1")
 
     async def _check_encoder(self) -> dict[str, object]:
         if self._encoder is None:
@@ -127,10 +125,8 @@ async def _measure(check: Awaitable[object]) -> dict[str, object]:
         error = failure.message
     except EncoderUnavailable as failure:
         error = str(failure)
-    except (SQLAlchemyError, OSError) as failure:
-        # SQLAlchemy's own text repeats the statement; the driver's says what happened.
-        cause = getattr(failure, "orig", None) or failure
-        error = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+    except DATABASE_ERRORS as failure:
+        error = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
     state: dict[str, object] = {
         "status": _OK if error is None else _UNREACHABLE,
         "latency_seconds": round(perf_counter() - started, 6),

@@ -11,6 +11,7 @@ import structlog
 
 from contracts.settings import Settings, SettingsError, load_settings
 from gateway.logs import configure_logging
+from gateway.optional_packages import left_out
 from gateway.starting import CannotStart, open_listeners, require_fast_server, require_usable
 
 _METRICS_DIR_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -50,7 +51,8 @@ def serve(settings: Settings) -> None:
 
 def _serve_alone(settings: Settings, listener: socket.socket) -> None:
     # The metrics' library chooses at its import how it keeps figures: not before now.
-    from gateway.server import gateway_server, relax_garbage_collection
+    with left_out(*_unused_packages(settings)):
+        from gateway.server import gateway_server, relax_garbage_collection
 
     server = gateway_server(settings, load_settings=load_settings)
     relax_garbage_collection()
@@ -62,8 +64,18 @@ def _serve_alone(settings: Settings, listener: socket.socket) -> None:
 def _serve_with_workers(settings: Settings, listeners: list[socket.socket]) -> None:
     with tempfile.TemporaryDirectory(prefix="sluice-gateway-metrics-") as folder:
         os.environ[_METRICS_DIR_VARIABLE] = folder
-        from gateway.workers.supervisor import WorkerSupervisor
+        with left_out(*_unused_packages(settings)):
+            from gateway.workers.supervisor import WorkerSupervisor
 
         has_failed = WorkerSupervisor(settings, listeners).run()
     if has_failed:
         sys.exit(1)
+
+
+def _unused_packages(settings: Settings) -> list[str]:
+    """Return packages that libraries import where they are installed, and the gateway never uses.
+
+    uvicorn has watchfiles to restart while somebody writes code, nats-py has aiohttp for brokers
+    behind WebSockets.
+    """
+    return ["watchfiles"] if settings.nats_url.startswith("ws") else ["watchfiles", "aiohttp"]

@@ -3,8 +3,8 @@
 import importlib.util
 import socket
 
-import sqlalchemy
-from sqlalchemy.exc import ArgumentError
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from contracts import listening
 from contracts.broker_access import BrokerAccessError
@@ -13,6 +13,8 @@ from gateway.access.key_file import KeyFileError
 from gateway.access.opening import KeysNeeded, open_access
 from gateway.access.rate_limits import LocalLevels
 from gateway.tls import TlsError, open_tls
+
+_DATABASE_SCHEMES = ("postgresql://", "postgres://")
 
 
 class CannotStart(Exception):
@@ -41,13 +43,21 @@ def require_usable(settings: Settings) -> None:
         open_access(settings, LocalLevels())
         open_tls(settings.gateway)
         settings.broker.check()
-        sqlalchemy.make_url(settings.sqlalchemy_url)
+        _require_database_url(settings.database_url)
     except (KeyFileError, KeysNeeded, TlsError, BrokerAccessError) as error:
         raise CannotStart(str(error)) from error
-    except ArgumentError as error:
+
+
+def _require_database_url(url: str) -> None:
+    try:
+        is_url = url.startswith(_DATABASE_SCHEMES) and bool(conninfo_to_dict(url))
+    except psycopg.ProgrammingError:
+        is_url = False
+    if not is_url:
+        # Without the cause, which may repeat a password.
         raise CannotStart(
             "postgres.url is no PostgreSQL URL; allowed: postgresql://user:password@host:port/name"
-        ) from error
+        )
 
 
 def open_listeners(host: str, port: int, count: int) -> list[socket.socket]:

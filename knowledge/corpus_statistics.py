@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from time import monotonic
 
-from knowledge.embedding_models import StoredModel
 from knowledge.search_connections import SearchConnection, SearchConnections
+from knowledge.stored_model import StoredModel
 
 _KEPT_SECONDS = 3.0
 

@@ -1,24 +1,11 @@
 """Which model's vectors are in `document_chunks`."""
 
-from dataclasses import dataclass
-
 from sqlalchemy import Connection, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from contracts.tables import document_chunks, embedding_models
 from knowledge.ports import EncoderModel
-
-
-@dataclass(frozen=True)
-class StoredModel:
-    """A row of `embedding_models`."""
-
-    name: str
-    dimensions: int
-    token_dimensions: int | None
-
-    def __str__(self) -> str:
-        return f"{self.name!r} ({self.dimensions} dimensions)"
+from knowledge.stored_model import StoredModel
 
 
 class EmbeddingModelMismatch(Exception):

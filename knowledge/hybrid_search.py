@@ -7,11 +7,10 @@ from time import perf_counter
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from contracts.settings import RetrievalSettings
 from knowledge.chunk_reading import compare_chunks, read_contents
 from knowledge.corpus_statistics import CorpusStatisticsReader
+from knowledge.database_pool import ConnectionSource
 from knowledge.ports import (
     NO_FILTERS,
     Encoder,
@@ -64,7 +63,7 @@ class HybridIndex:
 
     def __init__(
         self,
-        engine: AsyncEngine,
+        source: ConnectionSource,
         encoder: Encoder | None,
         settings: RetrievalSettings,
         *,
@@ -72,13 +71,13 @@ class HybridIndex:
     ) -> None:
         """
         Args:
-            engine: of a migrated database, driver psycopg. Stays the caller's to dispose of. A
-                search uses up to two connections at a time.
+            source: of a migrated database. Stays the caller's to close. A search uses up to two
+                connections at a time.
             encoder: stays the caller's to close.
             encoder_timeout_seconds: after as long the search goes on without vectors.
         """
         self._settings = settings
-        self._connections = SearchConnections(engine, timeout_seconds=settings.timeout_seconds)
+        self._connections = SearchConnections(source, timeout_seconds=settings.timeout_seconds)
         self._statistics = CorpusStatisticsReader(self._connections)
         self._text_search = TextSearch(self._connections)
         self._vector_search = VectorSearch(self._connections, ef_search=settings.hnsw_ef_search)

@@ -18,7 +18,8 @@ from sqlalchemy import (
 )
 
 from contracts.tables import chunk_reembeddings, document_chunks, documents
-from knowledge.embedding_models import StoredModel, activate_model, read_active_model
+from knowledge.embedding_models import activate_model, read_active_model
+from knowledge.stored_model import StoredModel
 from knowledge.vector_index import prepare_index_build
 
 _TABLE = document_chunks.name

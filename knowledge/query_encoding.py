@@ -3,8 +3,8 @@
 import asyncio
 from typing import Literal
 
-from knowledge.embedding_models import StoredModel
 from knowledge.ports import Encoder, EncoderModel, EncoderUnavailable, Encoding
+from knowledge.stored_model import StoredModel
 
 
 class QueryEncodingFailed(Exception):

@@ -16,7 +16,8 @@ from contracts.tables import chunk_reembeddings, document_chunks, embedding_mode
 from knowledge.bulk_copy import copy_rows
 from knowledge.chunk_encoder import ChunkEncoder
 from knowledge.embedded_text import stored_text_to_embed
-from knowledge.embedding_models import StoredModel, register_candidate
+from knowledge.embedding_models import register_candidate
+from knowledge.stored_model import StoredModel
 
 PARTITIONS = tuple("0123456789abcdef")
 

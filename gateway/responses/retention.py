@@ -2,50 +2,45 @@
 
 import asyncio
 from collections.abc import Collection
+from typing import LiteralString
 
 import structlog
-from sqlalchemy import TextClause, text
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.settings import ResponsesSettings
 from gateway.ending import end_tasks
 from gateway.metrics import GatewayMetrics
 from gateway.responses.store import ResponseStore, describe_failure
+from knowledge.database_pool import DATABASE_ERRORS, DatabasePool
 
 _BATCH = 1000
 """Rows of one statement: a long one would hold its locks for long."""
 
-_DELETE_EXPIRED = text(
-    """
+_DELETE_EXPIRED = """
     DELETE FROM api_responses WHERE response_id IN (
         SELECT response_id FROM api_responses
         WHERE expires_at <= now()
         ORDER BY expires_at
-        LIMIT :batch
+        LIMIT %(batch)s
         FOR UPDATE SKIP LOCKED
     )
     """
-)
 # The newest of a key is always kept, however large it is.
-_DELETE_SURPLUS = text(
-    """
+_DELETE_SURPLUS = """
     DELETE FROM api_responses WHERE response_id IN (
         SELECT response_id FROM (
             SELECT response_id,
                 row_number() OVER newest_first AS position,
                 sum(size_bytes) OVER newest_first - size_bytes AS newer_bytes
             FROM api_responses
-            WHERE api_key_name = ANY(:api_key_names) OR :is_for_all
+            WHERE api_key_name = ANY(%(api_key_names)s) OR %(is_for_all)s
             WINDOW newest_first AS (
                 PARTITION BY api_key_name ORDER BY expires_at DESC, response_id DESC
             )
         ) AS kept
-        WHERE position > :max_responses OR newer_bytes >= :max_bytes
-        LIMIT :batch
+        WHERE position > %(max_responses)s OR newer_bytes >= %(max_bytes)s
+        LIMIT %(batch)s
     )
     """
-)
 
 _log = structlog.get_logger("gateway.responses")
 
@@ -55,12 +50,12 @@ class ResponseRetention:
 
     def __init__(
         self,
-        engine: AsyncEngine,
+        database: DatabasePool,
         store: ResponseStore,
         settings: ResponsesSettings,
         metrics: GatewayMetrics,
     ) -> None:
-        self._engine = engine
+        self._database = database
         self._store = store
         self._settings = settings
         self._metrics = metrics
@@ -93,12 +88,13 @@ class ResponseRetention:
         return deleted
 
     async def _delete(
-        self, reason: str, statement: TextClause, parameters: dict[str, object]
+        self, reason: str, statement: LiteralString, parameters: dict[str, object]
     ) -> int:
         total, count = 0, _BATCH
         while count == _BATCH:
-            async with self._engine.begin() as connection:
+            async with self._database.connection() as connection:
                 count = (await connection.execute(statement, parameters)).rowcount
+                await connection.commit()
             total += count
             self._metrics.count_purged_responses(reason, count)
         if total:
@@ -110,7 +106,7 @@ class ResponseRetention:
         while True:
             try:
                 await self.purge(due)
-            except (SQLAlchemyError, OSError) as error:
+            except DATABASE_ERRORS as error:
                 if self._was_reachable:
                     _log.warning("stored responses cannot be purged", error=describe_failure(error))
                 self._was_reachable = False

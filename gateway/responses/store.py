@@ -10,27 +10,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 import msgspec
 import structlog
-from sqlalchemy import (
-    ARRAY,
-    Text,
-    and_,
-    delete,
-    func,
-    insert,
-    literal,
-    select,
-    text,
-    update,
-)
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from psycopg.rows import class_row
 
 from contracts.settings import ResponsesSettings
-from contracts.tables import api_responses
 from gateway.responses.errors import (
     ConversationTooLong,
     ItemNotFound,
@@ -42,35 +28,65 @@ from gateway.responses.errors import (
 )
 from gateway.responses.ids import is_storable
 from gateway.responses.items import Item
+from knowledge.database_pool import DATABASE_ERRORS, Connection, DatabasePool
 
 _RENEWAL_STEP = timedelta(hours=1)
 """How much longer a response must be kept for it to be worth an update."""
 
 # Backwards from the newest; `bytes` is the size of all rows so far.
-_LOAD_CONVERSATION = text(
-    """
+_LOAD_CONVERSATION = """
     WITH RECURSIVE turns AS (
         SELECT 1 AS turn, response_id, previous_response_id, status, input_items, response,
             expires_at, size_bytes::bigint AS bytes
         FROM api_responses
-        WHERE response_id = :response_id AND api_key_name = :api_key_name AND expires_at > now()
+        WHERE response_id = %(response_id)s AND api_key_name = %(api_key_name)s
+            AND expires_at > now()
         UNION ALL
         SELECT turns.turn + 1, earlier.response_id, earlier.previous_response_id, earlier.status,
             earlier.input_items, earlier.response, earlier.expires_at,
             turns.bytes + earlier.size_bytes
         FROM turns
         JOIN api_responses AS earlier ON earlier.response_id = turns.previous_response_id
-        WHERE earlier.api_key_name = :api_key_name
+        WHERE earlier.api_key_name = %(api_key_name)s
             AND earlier.expires_at > now()
-            AND turns.turn < :max_turns
-            AND turns.bytes <= :max_bytes
+            AND turns.turn < %(max_turns)s
+            AND turns.bytes <= %(max_bytes)s
     )
     SELECT turn, response_id, previous_response_id, status, input_items::text AS input_items,
         response::text AS response, expires_at, bytes
     FROM turns
     ORDER BY turn DESC
     """
-)
+_HOLDERS = """
+    FROM api_responses
+    WHERE item_ids && %(item_ids)s::text[] AND api_key_name = %(api_key_name)s
+        AND expires_at > now()
+    """
+_SIZE_OF_HOLDERS = f"SELECT coalesce(sum(size_bytes), 0) {_HOLDERS}"
+_READ_HOLDERS = f"SELECT input_items::text, response::text {_HOLDERS}"
+_INSERT = """
+    INSERT INTO api_responses (response_id, api_key_name, previous_response_id, model, status,
+        input_items, response, item_ids, size_bytes, expires_at)
+    VALUES (%(response_id)s, %(api_key_name)s, %(previous_response_id)s, %(model)s, %(status)s,
+        %(input_items)s::json, %(response)s::json, %(item_ids)s, %(size_bytes)s, %(expires_at)s)
+    """
+# Two calls that go on from one response would wait for each other's rows: one does it.
+_RENEW = """
+    UPDATE api_responses SET expires_at = %(expires_at)s WHERE response_id IN (
+        SELECT response_id FROM api_responses
+        WHERE response_id = ANY(%(response_ids)s) AND api_key_name = %(api_key_name)s
+            AND expires_at < %(expires_at)s
+        FOR UPDATE SKIP LOCKED
+    )
+    """
+_ONE = """
+    FROM api_responses
+    WHERE response_id = %(response_id)s AND api_key_name = %(api_key_name)s AND expires_at > now()
+    """
+_READ_RESPONSE = f"SELECT response::text {_ONE}"
+_READ_INPUT_ITEMS = f"SELECT input_items::text {_ONE}"
+_DELETE = f"DELETE {_ONE}"
+
 
 _encode = msgspec.json.Encoder().encode
 _items_decoder = msgspec.json.Decoder(list[dict[str, Any]])
@@ -85,7 +101,17 @@ _response_decoder = msgspec.json.Decoder(_Response)
 
 _log = structlog.get_logger("gateway.responses")
 
-_columns = api_responses.c
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    turn: int
+    response_id: str
+    previous_response_id: str | None
+    status: str
+    input_items: str
+    response: str
+    expires_at: datetime
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -120,12 +146,12 @@ class NewResponse:
 class ResponseStore:
     """Reads and writes `api_responses`. Every failure of the database is `StoreUnavailable`."""
 
-    def __init__(self, engine: AsyncEngine, settings: ResponsesSettings) -> None:
+    def __init__(self, database: DatabasePool, settings: ResponsesSettings) -> None:
         """
         Args:
-            engine: of a migrated database. Stays the caller's to dispose of.
+            database: migrated. Stays the caller's to close.
         """
-        self._engine = engine
+        self._database = database
         self._settings = settings
         self._lifetime = timedelta(seconds=settings.max_age_seconds)
         self._is_reachable = True
@@ -149,7 +175,8 @@ class ResponseStore:
         if not is_storable(response_id):
             raise PreviousResponseNotFound(response_id)
         async with self._connect() as connection:
-            result = await connection.execute(
+            cursor = connection.cursor(row_factory=class_row(_Turn))
+            await cursor.execute(
                 _LOAD_CONVERSATION,
                 {
                     "response_id": response_id,
@@ -158,7 +185,7 @@ class ResponseStore:
                     "max_bytes": settings.max_conversation_bytes,
                 },
             )
-            turns = result.all()
+            turns = await cursor.fetchall()
         if not turns:
             raise PreviousResponseNotFound(response_id)
         first = turns[0]
@@ -190,23 +217,16 @@ class ResponseStore:
             StoreUnavailable: the database did not answer.
         """
         wanted = {item_id for item_id in item_ids if is_storable(item_id)}
-        is_holder = and_(
-            _columns.item_ids.bool_op("&&")(literal(sorted(wanted), ARRAY(Text))),
-            _columns.api_key_name == api_key_name,
-            _columns.expires_at > func.now(),
-        )
+        names = {"item_ids": sorted(wanted), "api_key_name": api_key_name}
         found: dict[str, Item] = {}
         async with self._connect() as connection:
-            size = await connection.execute(
-                select(func.coalesce(func.sum(_columns.size_bytes), 0)).where(is_holder)
-            )
-            if size.scalar_one() > self._settings.max_conversation_bytes:
+            size = await (await connection.execute(_SIZE_OF_HOLDERS, names)).fetchone()
+            if size is None or size[0] > self._settings.max_conversation_bytes:
                 raise ReferencesTooLarge
-            holders = select(_columns.input_items, _columns.response).where(is_holder)
-            rows = (await connection.execute(holders)).all()
-        for row in rows:
-            output = _response_decoder.decode(row.response).output
-            for item in (*_items_decoder.decode(row.input_items), *output):
+            rows = await (await connection.execute(_READ_HOLDERS, names)).fetchall()
+        for input_items, response in rows:
+            output = _response_decoder.decode(response).output
+            for item in (*_items_decoder.decode(input_items), *output):
                 if item.get("id") in wanted:
                     found[item["id"]] = item
         for item_id in item_ids:
@@ -221,25 +241,31 @@ class ResponseStore:
         item_ids = [item["id"] for item in new.input_items] + list(new.output_ids)
         async with self._connect() as connection:
             await connection.execute(
-                insert(api_responses).values(
-                    response_id=new.response_id,
-                    api_key_name=new.api_key_name,
-                    previous_response_id=new.previous_response_id,
-                    model=new.model,
-                    status=new.status,
-                    input_items=input_items.decode(),
-                    response=new.response.decode(),
-                    item_ids=item_ids,
-                    size_bytes=len(input_items) + len(new.response),
-                    expires_at=expires_at,
-                )
+                _INSERT,
+                {
+                    "response_id": new.response_id,
+                    "api_key_name": new.api_key_name,
+                    "previous_response_id": new.previous_response_id,
+                    "model": new.model,
+                    "status": new.status,
+                    "input_items": input_items.decode(),
+                    "response": new.response.decode(),
+                    "item_ids": item_ids,
+                    "size_bytes": len(input_items) + len(new.response),
+                    "expires_at": expires_at,
+                },
             )
             if (
                 new.continued is not None
                 and new.continued.expires_at < expires_at - self._renewal_step
             ):
                 await connection.execute(
-                    self._renewal(new.api_key_name, new.continued.response_ids, expires_at)
+                    _RENEW,
+                    {
+                        "response_ids": new.continued.response_ids,
+                        "api_key_name": new.api_key_name,
+                        "expires_at": expires_at,
+                    },
                 )
             await connection.commit()
         self._written_keys.add(new.api_key_name)
@@ -251,16 +277,14 @@ class ResponseStore:
 
     async def get(self, api_key_name: str, response_id: str) -> bytes:
         """Return the response as JSON. Raises ResponseNotFound, StoreUnavailable."""
-        return (await self._read(api_key_name, response_id, _columns.response)).encode()
+        return (await self._read(api_key_name, response_id, _READ_RESPONSE)).encode()
 
     async def input_items(self, api_key_name: str, response_id: str) -> list[dict[str, Any]]:
         """Return the input items of the response's own turn.
 
         Raises ResponseNotFound, StoreUnavailable.
         """
-        return _items_decoder.decode(
-            await self._read(api_key_name, response_id, _columns.input_items)
-        )
+        return _items_decoder.decode(await self._read(api_key_name, response_id, _READ_INPUT_ITEMS))
 
     async def delete(self, api_key_name: str, response_id: str) -> None:
         """Remove a response; conversations that came by it end there.
@@ -269,61 +293,40 @@ class ResponseStore:
         """
         if not is_storable(response_id):
             raise ResponseNotFound(response_id)
-        statement = delete(api_responses).where(
-            _columns.response_id == response_id,
-            _columns.api_key_name == api_key_name,
-            _columns.expires_at > func.now(),
-        )
         async with self._connect() as connection:
-            deleted = await connection.execute(statement)
+            deleted = await connection.execute(
+                _DELETE, {"response_id": response_id, "api_key_name": api_key_name}
+            )
             await connection.commit()
         if deleted.rowcount == 0:
             raise ResponseNotFound(response_id)
 
-    async def _read(self, api_key_name: str, response_id: str, column: Any) -> str:
+    async def _read(self, api_key_name: str, response_id: str, statement: LiteralString) -> str:
         if not is_storable(response_id):
             raise ResponseNotFound(response_id)
-        statement = select(column).where(
-            _columns.response_id == response_id,
-            _columns.api_key_name == api_key_name,
-            _columns.expires_at > func.now(),
-        )
         async with self._connect() as connection:
-            value: str | None = (await connection.execute(statement)).scalar_one_or_none()
-        if value is None:
+            found = await connection.execute(
+                statement, {"response_id": response_id, "api_key_name": api_key_name}
+            )
+            row = await found.fetchone()
+        if row is None:
             raise ResponseNotFound(response_id)
+        value: str = row[0]
         return value
 
     @property
     def _renewal_step(self) -> timedelta:
         return min(_RENEWAL_STEP, self._lifetime / 10)
 
-    def _renewal(self, api_key_name: str, response_ids: Sequence[str], expires_at: datetime) -> Any:
-        # Two calls that go on from one response would wait for each other's rows: one does it.
-        renewed = (
-            select(_columns.response_id)
-            .where(
-                _columns.response_id.in_(response_ids),
-                _columns.api_key_name == api_key_name,
-                _columns.expires_at < expires_at,
-            )
-            .with_for_update(skip_locked=True)
-        )
-        return (
-            update(api_responses)
-            .where(_columns.response_id.in_(renewed))
-            .values(expires_at=expires_at)
-        )
-
     @asynccontextmanager
-    async def _connect(self) -> AsyncIterator[AsyncConnection]:
+    async def _connect(self) -> AsyncIterator[Connection]:
         try:
             async with (
                 asyncio.timeout(self._settings.timeout_seconds),
-                self._engine.connect() as connection,
+                self._database.connection() as connection,
             ):
                 yield connection
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
+        except (*DATABASE_ERRORS, TimeoutError) as error:
             # One line for each change: while the database is away, every request would have one.
             if self._is_reachable:
                 _log.warning("responses cannot be stored or read", error=describe_failure(error))
@@ -335,6 +338,5 @@ class ResponseStore:
 
 
 def describe_failure(error: Exception) -> str:
-    """Return what a database said: SQLAlchemy's own text would repeat the statement."""
-    cause = getattr(error, "orig", None) or error
-    return str(cause).strip() or type(cause).__name__
+    """Return what a database said."""
+    return str(error).strip() or type(error).__name__

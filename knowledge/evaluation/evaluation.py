@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from contracts.event_ids import new_event_id
 from contracts.settings import RetrievalSettings
 from contracts.tables import document_chunks
+from knowledge.engine_connections import EngineConnections
 from knowledge.evaluation.corpus import Corpus, read_corpus
 from knowledge.evaluation.history import Conditions, Figure, PastFigure, keep_figures, read_previous
 from knowledge.evaluation.judged import read_judged_queries, resolve_judgements
@@ -127,7 +128,7 @@ async def evaluate(
         raise NothingToEvaluate(f"there is no query about the collection {request.collection!r}")
 
     index = HybridIndex(
-        engine,
+        EngineConnections(engine),
         encoder,
         patient_settings(settings),
         encoder_timeout_seconds=_ENCODER_TIMEOUT_SECONDS,

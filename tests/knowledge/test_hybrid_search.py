@@ -15,6 +15,7 @@ from knowledge.chunking import chunk_document
 from knowledge.document_store import store_document
 from knowledge.documents import Document
 from knowledge.embedding_models import require_model
+from knowledge.engine_connections import EngineConnections
 from knowledge.hybrid_search import HybridIndex, RetrievalStage
 from knowledge.ports import (
     EmbeddingKind,
@@ -79,7 +80,12 @@ def encoder() -> InProcessEncoder:
 
 
 def _index(engine: AsyncEngine, encoder: Encoder | None, **settings: object) -> HybridIndex:
-    return HybridIndex(engine, encoder, RetrievalSettings(**settings), encoder_timeout_seconds=0.3)
+    return HybridIndex(
+        EngineConnections(engine),
+        encoder,
+        RetrievalSettings(**settings),
+        encoder_timeout_seconds=0.3,
+    )
 
 
 def _ingest(

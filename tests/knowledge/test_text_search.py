@@ -15,6 +15,7 @@ from contracts.settings import RetrievalSettings
 from knowledge.chunking import chunk_document
 from knowledge.document_store import refresh_statistics, store_document
 from knowledge.documents import Document, find_documents, load_document
+from knowledge.engine_connections import EngineConnections
 from knowledge.hybrid_search import HybridIndex
 from knowledge.ports import NO_FILTERS, Passage, PassageIndex, SearchFilters, SearchUnavailable
 from tests.knowledge.passages import CANALS, GATES, LOCKS, heading, make_document, paragraph
@@ -30,7 +31,7 @@ async def engine(sqlalchemy_url: str) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 def index(engine: AsyncEngine) -> HybridIndex:
-    return HybridIndex(engine, None, RetrievalSettings())
+    return HybridIndex(EngineConnections(engine), None, RetrievalSettings())
 
 
 async def _find(
@@ -181,11 +182,11 @@ async def test_no_results_are_wanted(index: HybridIndex, sqlalchemy_url: str) ->
 
 async def test_a_database_that_is_not_there_is_unavailable() -> None:
     engine = create_async_engine(f"postgresql+psycopg://x:y@127.0.0.1:{free_port()}/absent")
-    index: PassageIndex = HybridIndex(engine, None, RetrievalSettings())
+    index: PassageIndex = HybridIndex(EngineConnections(engine), None, RetrievalSettings())
     with pytest.raises(SearchUnavailable, match="reading the statistics failed"):
         await index.search("gate", top_k=5)
     with pytest.raises(SearchUnavailable):
-        await HybridIndex(engine, None, RetrievalSettings()).has_documents()
+        await HybridIndex(EngineConnections(engine), None, RetrievalSettings()).has_documents()
     await engine.dispose()
 
 
@@ -202,7 +203,7 @@ async def test_a_search_that_takes_too_long_is_given_up(
     engine: AsyncEngine, database_url: str, sqlalchemy_url: str
 ) -> None:
     _ingest(sqlalchemy_url, GATES)
-    index = HybridIndex(engine, None, RetrievalSettings(timeout_seconds=0.2))
+    index = HybridIndex(EngineConnections(engine), None, RetrievalSettings(timeout_seconds=0.2))
     with psycopg.connect(database_url) as blocker:
         blocker.execute("LOCK TABLE document_chunks IN ACCESS EXCLUSIVE MODE")
         started = time.monotonic()

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from contracts.settings import RetrievalSettings, with_psycopg
 from contracts.tables import EMBEDDING_DIMENSIONS
 from knowledge.corpus_statistics import CorpusStatisticsReader
+from knowledge.engine_connections import EngineConnections
 from knowledge.ports import NO_FILTERS, FloatArray, SearchFilters
 from knowledge.search_connections import SearchConnections
 from knowledge.search_scope import read_scope
@@ -111,7 +112,7 @@ async def engine(filled_url: str) -> AsyncIterator[AsyncEngine]:
 
 async def _measure_recall(engine: AsyncEngine, filters: SearchFilters, limit: int) -> float:
     """Return the share of the truly nearest chunks that are found, after checks of the scores."""
-    connections = SearchConnections(engine, timeout_seconds=30)
+    connections = SearchConnections(EngineConnections(engine), timeout_seconds=30)
     search = VectorSearch(connections, ef_search=RetrievalSettings().hnsw_ef_search)
     scope = await read_scope(connections, CorpusStatisticsReader(connections), filters)
     passing = np.array([_passes(number % DOCUMENTS, filters) for number in range(CHUNKS)])
@@ -186,7 +187,7 @@ async def test_what_lies_far_from_the_query_is_found_all_the_same(
 
 
 async def test_no_results_are_wanted(engine: AsyncEngine) -> None:
-    connections = SearchConnections(engine)
+    connections = SearchConnections(EngineConnections(engine))
     scope = await read_scope(connections, CorpusStatisticsReader(connections), NO_FILTERS)
     assert (
         await VectorSearch(connections, ef_search=40).rank(VECTORS[0], limit=0, scope=scope) == {}

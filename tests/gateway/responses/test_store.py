@@ -6,8 +6,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from contracts.settings import ResponsesSettings
 from gateway.metrics import GatewayMetrics
@@ -22,21 +20,22 @@ from gateway.responses.errors import (
 )
 from gateway.responses.retention import ResponseRetention
 from gateway.responses.store import NewResponse, ResponseStore, StoredConversation
+from knowledge.database_pool import DatabasePool
 from tests.gateway.conftest import UNREACHABLE_DATABASE
 
 KEY = "reader"
 
 
 @pytest.fixture
-async def engine(sqlalchemy_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_async_engine(sqlalchemy_url)
-    yield engine
-    await engine.dispose()
+async def database(database_url: str) -> AsyncIterator[DatabasePool]:
+    database = DatabasePool(database_url)
+    yield database
+    await database.close()
 
 
 @pytest.fixture
-def store(engine: AsyncEngine) -> ResponseStore:
-    return ResponseStore(engine, ResponsesSettings())
+def store(database: DatabasePool) -> ResponseStore:
+    return ResponseStore(database, ResponsesSettings())
 
 
 def message(item_id: str, content: str, role: str = "user") -> dict[str, Any]:
@@ -66,10 +65,12 @@ def new_response(
     )
 
 
-async def count(engine: AsyncEngine) -> int:
-    async with engine.connect() as connection:
-        found = await connection.execute(text("SELECT count(*) FROM api_responses"))
-        return int(found.scalar_one())
+async def count(database: DatabasePool) -> int:
+    async with database.connection() as connection:
+        found = await connection.execute("SELECT count(*) FROM api_responses")
+        row = await found.fetchone()
+        assert row is not None
+        return int(row[0])
 
 
 async def test_what_is_stored_is_read_back_byte_for_byte(store: ResponseStore) -> None:
@@ -145,16 +146,16 @@ async def test_a_failed_response_cannot_be_continued(store: ResponseStore) -> No
 
 
 async def test_behaviour_14_a_conversation_is_bounded_in_turns_and_bytes(
-    engine: AsyncEngine,
+    database: DatabasePool,
 ) -> None:
-    unbounded = ResponseStore(engine, ResponsesSettings())
+    unbounded = ResponseStore(database, ResponsesSettings())
     for number in range(1, 5):
         await unbounded.save(new_response(number, previous=number - 1 or None))
-    three_turns = ResponseStore(engine, ResponsesSettings(max_turns=3))
+    three_turns = ResponseStore(database, ResponsesSettings(max_turns=3))
     assert len((await three_turns.load_conversation(KEY, "resp_3")).items) == 6
     with pytest.raises(ConversationTooLong):
         await three_turns.load_conversation(KEY, "resp_4")
-    small = ResponseStore(engine, ResponsesSettings(max_conversation_bytes=1024))
+    small = ResponseStore(database, ResponsesSettings(max_conversation_bytes=1024))
     await unbounded.save(new_response(5, said="x" * 600))
     await unbounded.save(new_response(6, previous=5, said="x" * 600))
     await small.load_conversation(KEY, "resp_5")
@@ -177,39 +178,41 @@ async def test_items_are_found_by_their_ids(store: ResponseStore) -> None:
         await store.find_items(KEY, ["msg_in1", "msg_9"])
 
 
-async def test_going_on_keeps_the_turns_before(engine: AsyncEngine) -> None:
-    store = ResponseStore(engine, ResponsesSettings(max_age_seconds=100))
+async def test_going_on_keeps_the_turns_before(database: DatabasePool) -> None:
+    store = ResponseStore(database, ResponsesSettings(max_age_seconds=100))
     await store.save(new_response(1))
-    async with engine.begin() as connection:
+    async with database.connection() as connection:
         await connection.execute(
-            text("UPDATE api_responses SET expires_at = expires_at - interval '50 seconds'")
+            "UPDATE api_responses SET expires_at = expires_at - interval '50 seconds'"
         )
+        await connection.commit()
     conversation = await store.load_conversation(KEY, "resp_1")
     await store.save(new_response(2, previous=1, continued=conversation))
-    async with engine.connect() as connection:
+    async with database.connection() as connection:
         left = await connection.execute(
-            text("SELECT extract(epoch FROM expires_at - now()) FROM api_responses")
+            "SELECT extract(epoch FROM expires_at - now()) FROM api_responses"
         )
-        assert all(seconds > 90 for seconds in left.scalars())
+        assert all(row[0] > 90 for row in await left.fetchall())
 
 
 async def test_expired_responses_are_gone_at_once_and_purged_later(
-    engine: AsyncEngine, store: ResponseStore
+    database: DatabasePool, store: ResponseStore
 ) -> None:
     await store.save(new_response(1))
     await store.save(new_response(2, previous=1))
-    async with engine.begin() as connection:
+    async with database.connection() as connection:
         await connection.execute(
-            text("UPDATE api_responses SET expires_at = now() WHERE response_id = 'resp_1'")
+            "UPDATE api_responses SET expires_at = now() WHERE response_id = 'resp_1'"
         )
+        await connection.commit()
     with pytest.raises(ResponseNotFound):
         await store.get(KEY, "resp_1")
     with pytest.raises(PreviousResponseNotFound):
         await store.load_conversation(KEY, "resp_2")
     metrics = GatewayMetrics()
-    retention = ResponseRetention(engine, store, ResponsesSettings(), metrics)
+    retention = ResponseRetention(database, store, ResponsesSettings(), metrics)
     assert await retention.purge([]) == 1
-    assert await count(engine) == 1
+    assert await count(database) == 1
     purged = metrics.registry.get_sample_value(
         "sluice_gateway_purged_responses_total", {"reason": "expired"}
     )
@@ -218,39 +221,38 @@ async def test_expired_responses_are_gone_at_once_and_purged_later(
 
 @pytest.mark.parametrize(("limits", "kept"), [({"max_responses": 3}, 3), ({"max_bytes": 1500}, 2)])
 async def test_behaviour_14_a_key_keeps_its_latest_responses_only(
-    engine: AsyncEngine, store: ResponseStore, limits: dict[str, int], kept: int
+    database: DatabasePool, store: ResponseStore, limits: dict[str, int], kept: int
 ) -> None:
     for number in range(1, 7):
         await store.save(new_response(number, said="x" * 600))
     await store.save(new_response(7, key="other"))
     settings = ResponsesSettings(**limits)
-    retention = ResponseRetention(engine, store, settings, GatewayMetrics())
+    retention = ResponseRetention(database, store, settings, GatewayMetrics())
     assert await retention.purge(["other"]) == 0
     assert await retention.purge(store.take_written_keys()) == 6 - kept
-    assert await count(engine) == kept + 1
+    assert await count(database) == kept + 1
     await store.get(KEY, "resp_6")
     with pytest.raises(ResponseNotFound):
         await store.get(KEY, "resp_1")
 
 
-async def test_retention_runs_by_itself(engine: AsyncEngine, store: ResponseStore) -> None:
+async def test_retention_runs_by_itself(database: DatabasePool, store: ResponseStore) -> None:
     settings = ResponsesSettings(max_responses=1, purge_interval_seconds=0.05)
-    retention = ResponseRetention(engine, store, settings, GatewayMetrics())
+    retention = ResponseRetention(database, store, settings, GatewayMetrics())
     retention.start()
     try:
         for number in range(1, 4):
             await store.save(new_response(number))
         async with asyncio.timeout(20):
-            while await count(engine) > 1:
+            while await count(database) > 1:
                 await asyncio.sleep(0.02)
     finally:
         await retention.stop()
 
 
 async def test_without_a_database_every_call_says_so() -> None:
-    url = UNREACHABLE_DATABASE.replace("postgresql://", "postgresql+psycopg://")
-    engine = create_async_engine(url, connect_args={"connect_timeout": 2})
-    store = ResponseStore(engine, ResponsesSettings())
+    database = DatabasePool(UNREACHABLE_DATABASE)
+    store = ResponseStore(database, ResponsesSettings())
     for call in (
         store.require_available(),
         store.save(new_response(1)),
@@ -259,4 +261,4 @@ async def test_without_a_database_every_call_says_so() -> None:
     ):
         with pytest.raises(StoreUnavailable):
             await call
-    await engine.dispose()
+    await database.close()
