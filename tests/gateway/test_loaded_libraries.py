@@ -11,7 +11,7 @@ from tests.gateway.gateway_process import gateway_process, wait_until_alive
 from tests.support.ports import free_port
 
 NEEDED_FOR_VECTORS = ("numpy", "grpc", "google")
-NEVER_NEEDED = (
+NEVER_NEEDED = ("sqlalchemy", "aiohttp", "watchfiles", "onnxruntime", "pyarrow", "dagster")
     "sqlalchemy",
     "aiohttp",
     "watchfiles",
