@@ -12,14 +12,6 @@ from tests.support.ports import free_port
 
 NEEDED_FOR_VECTORS = ("numpy", "grpc", "google")
 NEVER_NEEDED = ("sqlalchemy", "aiohttp", "watchfiles", "onnxruntime", "pyarrow", "dagster")
-    "sqlalchemy",
-    "aiohttp",
-    "watchfiles",
-    "onnxruntime",
-    "pyarrow",
-    "dagster",
-    "duckdb",
-)
 
 
 def libraries(process_id: int) -> set[str]:
