@@ -15,6 +15,7 @@ from benchmarks.drain_benchmark import run_drain_benchmark
 from benchmarks.figures import Figure, InvariantBroken, print_figures, write_figures
 from benchmarks.gateway_benchmark import PEERS, GatewayOptions, run_gateway_benchmark
 from benchmarks.gateway_report import write_report
+from benchmarks.growth_benchmark import run_growth_benchmark
 from benchmarks.load_tools import ToolsMissing
 from benchmarks.machine import ForeignLoad, describe_machine
 from benchmarks.retrieval_benchmark import run_retrieval_benchmark
@@ -35,8 +36,12 @@ class Benchmark(Protocol):
 BENCHMARKS = ("gateway", "spool", "drain", "run_start", "retrieval")
 
 
+EXTRA = ("growth",)
+"""Run by name alone: ten minutes that say nothing of speed."""
+
+
 @click.command()
-@click.argument("names", nargs=-1, type=click.Choice(BENCHMARKS))
+@click.argument("names", nargs=-1, type=click.Choice([*BENCHMARKS, *EXTRA]))
 @click.option("--quick", is_flag=True, help="Tiny sizes: shows that it works, measures nothing.")
 @click.option(
     "--results",
@@ -70,6 +75,7 @@ def main(
     options = GatewayOptions([peer for peer in peers if peer != "none"], rounds, soak_seconds)
     benchmarks: dict[str, Benchmark] = {
         "gateway": partial(run_gateway_benchmark, options=options),
+        "growth": run_growth_benchmark,
         "spool": run_spool_benchmark,
         "drain": run_drain_benchmark,
         "run_start": run_run_start_benchmark,

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import prod
+from types import ModuleType
 from typing import Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -106,3 +107,8 @@ class Metric:
         for labels, value in values.items():
             family.add_metric(labels, value)
         return family
+
+
+def defined_in(module: ModuleType) -> tuple[Metric, ...]:
+    """Return the metrics that a module defines."""
+    return tuple(each for each in vars(module).values() if isinstance(each, Metric))

@@ -10,10 +10,15 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from contracts.metrics.definition import Exposer
-from contracts.metrics.listing import metrics_of
+from contracts.metrics import gateway as listed
+from contracts.metrics.definition import Exposer, defined_in
+from contracts.metrics.processes import PROCESS_METRICS
 
-_OF_ALL = {each.family_name: each.of_workers for each in metrics_of(Exposer.GATEWAY)}
+_OF_ALL = {
+    each.family_name: each.of_workers
+    for each in (*defined_in(listed), *PROCESS_METRICS)
+    if Exposer.GATEWAY in each.exposed_by
+}
 """How a figure of all workers is made of theirs."""
 
 _Labels = tuple[tuple[str, str], ...]
