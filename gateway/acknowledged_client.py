@@ -52,14 +52,8 @@ class AcknowledgedClient(BrokerClient):
         self._handler(number, message.data, message.headers is not None)
 
 
-def encode_headers(headers: Sequence[tuple[str, str]]) -> bytes:
-    """Return a NATS header block. Names and values must be printable ASCII."""
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-    return f"NATS/1.0\r\n{lines}\r\n".encode("ascii")
-
-
 def encode_publish(subject: str, reply: bytes, headers: bytes, body: bytes) -> bytes:
-    """Return the protocol's HPUB command with `headers` made by `encode_headers`.
+    """Return the protocol's HPUB command with `headers`, a header block.
 
     An empty `reply` asks for no acknowledgement.
     """

@@ -1,7 +1,5 @@
 """An encoded event between the request that made it and the broker."""
 
-from dataclasses import dataclass, field
-
 from contracts.headers import CORRELATION_ID
 from contracts.subjects import TelemetrySubject
 from gateway.spool.segment import Place
@@ -12,29 +10,46 @@ _TELEMETRY = frozenset(TelemetrySubject)
 _CORRELATION_FIELD = f"\r\n{CORRELATION_ID}: ".encode()
 
 
-@dataclass(slots=True, eq=False)
 class OutgoingEvent:
     """An encoded event on its way to the broker."""
 
-    sequence: int
-    """Its place in the order of shipment, and the last token of its reply subject."""
-    subject: str
-    headers: bytes
-    """A NATS header block."""
-    body: bytes
-    place: Place | None = None
-    """Where it stands in the spool; None: it is in memory alone."""
-    sent_at: float = 0.0
-    """Monotonic seconds of the last shipment."""
-    shipments: int = 0
-    """How often it was shipped."""
+    __slots__ = (
+        "body",
+        "headers",
+        "is_telemetry",
+        "place",
+        "sent_at",
+        "sequence",
+        "shipments",
+        "size",
+        "subject",
+    )
 
-    is_telemetry: bool = field(init=False)
-    size: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.is_telemetry = self.subject in _TELEMETRY
-        self.size = len(self.body) + _OVERHEAD_BYTES
+    def __init__(
+        self,
+        sequence: int,
+        subject: str,
+        headers: bytes,
+        body: bytes,
+        place: Place | None = None,
+    ) -> None:
+        """
+        Args:
+            sequence: its place in the order of shipment, and the last token of its reply subject.
+            headers: a NATS header block.
+            place: where it stands in the spool; None: it is in memory alone.
+        """
+        self.sequence = sequence
+        self.subject = subject
+        self.headers = headers
+        self.body = body
+        self.place = place
+        self.sent_at = 0.0
+        """Monotonic seconds of the last shipment."""
+        self.shipments = 0
+        """How often it was shipped."""
+        self.is_telemetry = subject in _TELEMETRY
+        self.size = len(body) + _OVERHEAD_BYTES
 
     @property
     def correlation_id(self) -> str:

@@ -14,7 +14,7 @@ from contracts.broker_access import BrokerAccess
 from contracts.events import Event, encode_event
 from contracts.headers import CORRELATION_ID, NATS_MESSAGE_ID, TRACEPARENT
 from contracts.subjects import Subject
-from gateway.acknowledged_client import AcknowledgedClient, encode_headers, encode_publish
+from gateway.acknowledged_client import AcknowledgedClient, encode_publish
 from gateway.dropped_events import DroppedEvents
 from gateway.ending import end_tasks
 from gateway.outgoing_event import OutgoingEvent
@@ -152,15 +152,9 @@ class EventPublisher:
         return is_kept
 
     def _encode(self, subject: Subject, event: Event[Any]) -> OutgoingEvent:
-        headers = [
-            (NATS_MESSAGE_ID, event.event_id),
-            (CORRELATION_ID, event.correlation_id),
-        ]
-        if event.traceparent is not None:
-            headers.append((TRACEPARENT, event.traceparent))
         sequence = self._next_sequence
         self._next_sequence += 1
-        return OutgoingEvent(sequence, subject, encode_headers(headers), encode_event(event))
+        return OutgoingEvent(sequence, subject, _encode_headers(event), encode_event(event))
 
     def _publish_pipeline(self, events: list[OutgoingEvent]) -> bool:
         is_queued = self.spool.is_caught_up and self._queue.has_room_for(events)
@@ -397,7 +391,7 @@ class EventPublisher:
             ack = _Ack()
         if ack.error is None and ack.count == len(batch):
             for sequence in batch:
-                self._settle_shipped(sequence)
+                self._note_shipped(sequence)
             self._note_progress()
             return
         if ack.error is None or ack.error.err_code == _BATCHES_DISABLED:
@@ -423,12 +417,15 @@ class EventPublisher:
         self._queue.take_back()
 
     def _settle_shipped(self, sequence: int) -> None:
+        self._note_shipped(sequence)
+        self._note_progress()
+
+    def _note_shipped(self, sequence: int) -> None:
         event = self._queue.settle(sequence)
         if event is not None:
             self.shipped[event.subject] += 1
             if event.place is not None:
                 self.spool.settle(event.place)
-            self._note_progress()
 
     def _give_up(self, sequence: int, reason: str) -> None:
         event = self._queue.settle(sequence)
@@ -481,3 +478,12 @@ class EventPublisher:
         if description != self._last_error:
             self._last_error = description
             _log.warning("broker", error=description, waiting=self.waiting_events)
+
+
+def _encode_headers(event: Event[Any]) -> bytes:
+    """Return the NATS header block of an event; its fields are printable ASCII."""
+    more = "" if event.traceparent is None else f"{TRACEPARENT}: {event.traceparent}\r\n"
+    return (
+        f"NATS/1.0\r\n{NATS_MESSAGE_ID}: {event.event_id}\r\n"
+        f"{CORRELATION_ID}: {event.correlation_id}\r\n{more}\r\n"
+    ).encode("ascii")
