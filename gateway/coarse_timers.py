@@ -24,7 +24,10 @@ class CoarseTimer:
 
     def cancel(self) -> None:
         """Do not call any more; too late is no error."""
-        self._slot.pop(self, None)
+        slot = self._slot
+        if slot.pop(self, self) is None and not slot:
+            # Most timers are cancelled long before they are due: what held them would wait there.
+            slot.wheel.drop(slot)
         # Whoever holds the timer is often whom it calls: a cycle, left for the collector.
         self._callback = None
 
@@ -75,27 +78,41 @@ class TimeLimit:
         self._task.cancel()
 
 
+class _Slot(dict[CoarseTimer, None]):
+    """The timers of one tick."""
+
+    __slots__ = ("tick", "wheel")
+
+    def __init__(self, wheel: "_Wheel", tick: int) -> None:
+        super().__init__()
+        self.wheel = wheel
+        self.tick = tick
+
+
 class _Wheel:
     """The timers of one event loop, by the tick in which they are due."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._slots: dict[int, dict[CoarseTimer, None]] = {}
-        self._next_tick = 0
+        self._slots: dict[int, _Slot] = {}
+        self._next_tick = int(loop.time() / TICK_SECONDS) + 1
+        loop.call_later(TICK_SECONDS, self._turn)
 
-    def slot(self, due: float) -> dict[CoarseTimer, None]:
+    def slot(self, due: float) -> _Slot:
         """Return the timers of the first tick that is not before `due`."""
-        if not self._slots:
-            self._next_tick = int(self._loop.time() / TICK_SECONDS) + 1
-            self._loop.call_later(TICK_SECONDS, self._turn)
         tick = max(int(due / TICK_SECONDS) + 1, self._next_tick)
         slot = self._slots.get(tick)
         if slot is None:
-            slot = self._slots[tick] = {}
+            slot = self._slots[tick] = _Slot(self, tick)
         return slot
 
+    def drop(self, slot: _Slot) -> None:
+        """Forget an empty slot."""
+        if self._slots.get(slot.tick) is slot:
+            del self._slots[slot.tick]
+
     def _turn(self) -> None:
-        due: list[dict[CoarseTimer, None]] = []
+        due: list[_Slot] = []
         now = int(self._loop.time() / TICK_SECONDS)
         while self._next_tick <= now:
             slot = self._slots.pop(self._next_tick, None)

@@ -79,3 +79,12 @@ async def test_a_cancelled_timer_is_no_part_of_a_cycle() -> None:
         assert reference() is None
     finally:
         gc.enable()
+
+
+async def test_cancelled_timers_leave_nothing_behind_until_they_would_have_been_due() -> None:
+    for number in range(1000):
+        CoarseTimer(_in(60 + number), lambda: None).cancel()
+    kept = CoarseTimer(_in(60), lambda: None)
+    slots = [each for each in gc.get_objects() if type(each).__name__ == "_Slot"]
+    assert len(slots) == 1
+    kept.cancel()
