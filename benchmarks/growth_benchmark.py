@@ -111,40 +111,30 @@ def _sample(watches: list[_Watch], interval: float, say: Callable[[str], None]) 
             watch.sample(now)
         if now >= next_word:
             next_word += 60.0
-            sizes = ", ".join(
-                f"{each.turn.server.name} {each.mebibytes[-1]:.1f}" for each in watches
-            )
-            say(f"after {now:.0f} s: {sizes} MiB")
+            sizes = [f"{each.turn.server.name} {each.mebibytes[-1]:.1f}" for each in watches]
+            say(f"after {now:.0f} s: {', '.join(sizes)} MiB")
         wait([watch.load for watch in watches], timeout=interval)
 
 
 def _figures(watches: list[_Watch], seconds: int) -> list[Figure]:
-    floor = watches[0]
     setup = f"{_PER_SECOND} requests/s for {seconds} s, the floor beside it, broker syncs always"
-    figures = []
-    for watch in watches:
-        load = watch.load.result()
-        name = watch.turn.server.name
-        require(load.failed_count == 0, f"{name}: {load.failed_count} requests failed")
-        for title, unit, value, reference in (
-            (
-                "answered requests",
-                "requests",
-                load.request_count,
-                floor.load.result().request_count,
-            ),
-            ("resident memory at the start", "MiB", watch.mebibytes[0], floor.mebibytes[0]),
-            ("resident memory at the end", "MiB", watch.mebibytes[-1], floor.mebibytes[-1]),
-            ("most resident memory", "MiB", max(watch.mebibytes), max(floor.mebibytes)),
-            ("growth", "MiB/min", watch.growth(after=0), floor.growth(after=0)),
-            (
-                "growth in the second half",
-                "MiB/min",
-                watch.growth(after=seconds * _SETTLED_AFTER),
-                floor.growth(after=seconds * _SETTLED_AFTER),
-            ),
-        ):
-            figures.append(
-                Figure(f"{name}: {title}", value, unit, Reference("floor", reference), setup)
-            )
-    return figures
+    floor = _measured(watches[0], seconds)
+    return [
+        Figure(f"{watch.turn.server.name}: {name}", value, unit, Reference("floor", like), setup)
+        for watch in watches
+        for (name, unit, value), (_, _, like) in zip(_measured(watch, seconds), floor, strict=True)
+    ]
+
+
+def _measured(watch: _Watch, seconds: int) -> list[tuple[str, str, float]]:
+    load = watch.load.result()
+    require(load.failed_count == 0, f"{watch.turn.server.name}: {load.failed_count} failures")
+    settled = seconds * _SETTLED_AFTER
+    return [
+        ("answered requests", "requests", load.request_count),
+        ("resident memory at the start", "MiB", watch.mebibytes[0]),
+        ("resident memory at the end", "MiB", watch.mebibytes[-1]),
+        ("most resident memory", "MiB", max(watch.mebibytes)),
+        ("growth", "MiB/min", watch.growth(after=0)),
+        ("growth in the second half", "MiB/min", watch.growth(after=settled)),
+    ]

@@ -60,6 +60,16 @@ def test_gateway_benchmark_accounts_for_every_event(tmp_path: Path) -> None:
     assert (tmp_path / "gateway.svg").read_text().startswith("<?xml")
 
 
+@pytest.mark.skipif(not has_load_tools(), reason="nginx or wrk is not installed")
+def test_growth_is_watched_beside_the_floor(tmp_path: Path) -> None:
+    rows = run_quickly("growth", tmp_path)
+
+    for gateway in ("floor", "Sluice"):
+        assert rows[f"{gateway}: answered requests"]["value"] > 0
+        assert rows[f"{gateway}: resident memory at the end"]["value"] > 0
+        assert f"{gateway}: growth in the second half" in rows
+
+
 def test_spool_benchmark_compares_with_memory_alone(tmp_path: Path) -> None:
     rows = run_quickly("spool", tmp_path)
 
