@@ -126,7 +126,8 @@ class UpstreamConnection(asyncio.Protocol):
             # Informational (RFC 9110, section 15.2): the answer is still to come.
             return
         self._head_size = 0
-        headers = self._headers
+        # Fields of a trailer are none of the head's.
+        headers, self._headers = self._headers, []
         self._is_framed = status in (204, 304) or any(
             name in (b"content-length", b"transfer-encoding") for name, _ in headers
         )

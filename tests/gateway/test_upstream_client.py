@@ -116,6 +116,7 @@ async def test_chunks_come_through_however_they_are_cut(size: int) -> None:
             response = await ask(server, pool)
             assert response.header(b"x-name") == b"a"
             assert await read(response) == b"abcdefg"
+            assert response.header(b"trailer") is None
         assert server.connections == 1
 
 
