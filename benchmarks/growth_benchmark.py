@@ -21,7 +21,7 @@ from benchmarks.wrk_load import LoadResult, Wrk
 from tests.support.ports import free_port
 from tests.support.processes import running
 
-_PER_SECOND = 200
+_PER_SECOND = 100
 _INTERVAL_SECONDS = 5.0
 _SETTLED_AFTER = 0.5
 """Of the time: what grows in the first half may be caches that fill, in the second it is a leak."""
