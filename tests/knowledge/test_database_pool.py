@@ -1,0 +1,64 @@
+"""The pool of the driver's connections, on a real database."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from knowledge.database_pool import DATABASE_ERRORS, DatabasePool
+from tests.support.ports import free_port
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[DatabasePool]:
+    pool = DatabasePool(database_url)
+    yield pool
+    await pool.close()
+
+
+async def ask(pool: DatabasePool, query: Any) -> Any:
+    async with pool.connection() as connection:
+        row = await (await connection.execute(query)).fetchone()
+    assert row is not None
+    return row[0]
+
+
+async def test_a_connection_is_used_again(pool: DatabasePool) -> None:
+    first = await ask(pool, "SELECT pg_backend_pid()")
+    assert await ask(pool, "SELECT pg_backend_pid()") == first
+
+
+async def test_what_is_not_committed_is_rolled_back(pool: DatabasePool) -> None:
+    async with pool.connection() as connection:
+        await connection.execute("CREATE TEMPORARY TABLE kept (n int)")
+        await connection.commit()
+        await connection.execute("INSERT INTO kept VALUES (1)")
+    assert await ask(pool, "SELECT count(*) FROM kept") == 0
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        await ask(pool, "SELECT 1 / 0")
+    assert await ask(pool, "SELECT count(*) FROM kept") == 0
+
+
+async def test_a_connection_that_the_server_ended_is_replaced(pool: DatabasePool) -> None:
+    ended = await ask(pool, "SELECT pg_backend_pid()")
+    async with pool.connection(), pool.connection() as other:
+        await other.execute("SELECT pg_terminate_backend(%s)", [ended])
+    assert await ask(pool, "SELECT pg_backend_pid()") != ended
+
+
+async def test_a_connection_whose_user_was_cancelled_is_not_used_again(pool: DatabasePool) -> None:
+    before = await ask(pool, "SELECT pg_backend_pid()")
+    task = asyncio.create_task(ask(pool, "SELECT pg_sleep(60)"))
+    await asyncio.sleep(0.2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await ask(pool, "SELECT pg_backend_pid()") != before
+
+
+async def test_an_absent_database_is_an_error() -> None:
+    pool = DatabasePool(f"postgresql://x:y@127.0.0.1:{free_port()}/absent")
+    with pytest.raises(DATABASE_ERRORS):
+        await ask(pool, "SELECT 1")
