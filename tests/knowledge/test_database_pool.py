@@ -44,7 +44,7 @@ async def test_what_is_not_committed_is_rolled_back(pool: DatabasePool) -> None:
 async def test_a_connection_that_the_server_ended_is_replaced(pool: DatabasePool) -> None:
     ended = await ask(pool, "SELECT pg_backend_pid()")
     async with pool.connection(), pool.connection() as other:
-        await other.execute("SELECT pg_terminate_backend(%s)", [ended])
+        await other.execute("SELECT pg_terminate_backend(%s, 10000)", [ended])
     assert await ask(pool, "SELECT pg_backend_pid()") != ended
 
 
