@@ -48,14 +48,17 @@ async def test_a_connection_that_the_server_ended_is_replaced(pool: DatabasePool
     assert await ask(pool, "SELECT pg_backend_pid()") != ended
 
 
-async def test_a_connection_whose_user_was_cancelled_is_not_used_again(pool: DatabasePool) -> None:
-    before = await ask(pool, "SELECT pg_backend_pid()")
-    task = asyncio.create_task(ask(pool, "SELECT pg_sleep(60)"))
+async def test_a_cancelled_statement_is_over_when_the_next_one_begins(pool: DatabasePool) -> None:
+    task = asyncio.create_task(ask(pool, "SELECT pg_sleep(600)"))
     await asyncio.sleep(0.2)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await ask(pool, "SELECT pg_backend_pid()") != before
+    async with asyncio.timeout(20):
+        running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query = 'SELECT pg_sleep(600)'"
+        assert await ask(pool, "SELECT 1") == 1
+        while await ask(pool, running):
+            await asyncio.sleep(0.05)
 
 
 async def test_an_absent_database_is_an_error() -> None:
