@@ -55,7 +55,10 @@ async def test_a_cancelled_statement_is_over_when_the_next_one_begins(pool: Data
     with pytest.raises(asyncio.CancelledError):
         await task
     async with asyncio.timeout(20):
-        running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query = 'SELECT pg_sleep(600)'"
+        running = (
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE state = 'active' AND query = 'SELECT pg_sleep(600)'"
+        )
         assert await ask(pool, "SELECT 1") == 1
         while await ask(pool, running):
             await asyncio.sleep(0.05)
