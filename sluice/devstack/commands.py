@@ -36,3 +36,11 @@ def nats_conf() -> None:
     from sluice.devstack.broker_configuration import server_configuration
 
     click.echo(server_configuration(), nl=False)
+
+
+@devstack.command("nats-values")
+def nats_values() -> None:
+    """Print the NATS chart's values, for platform/kubernetes/values/nats.yaml."""
+    from sluice.devstack.broker_chart import chart_values
+
+    click.echo(chart_values(), nl=False)
