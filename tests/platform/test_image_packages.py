@@ -23,9 +23,14 @@ FOUND_BY_CHANCE = {
     # Used by others where they are installed.
     *("brotli", "colorama", "grpcio-tools", "pygments", "rich", "setuptools", "sluice-platform"),
     *("sniffio", "watchfiles", "ml-dtypes", "attrs", "greenlet"),
+    # By nats-py, for brokers behind WebSockets.
+    *("aiohttp", "aiohappyeyeballs", "aiosignal", "frozenlist", "multidict", "propcache", "yarl"),
 }
 NEVER = {
-    "gateway": {"dagster", "alembic", "onnxruntime", "onnx", "pyarrow", "dbt-core", "duckdb"},
+    "gateway": {
+        *("dagster", "alembic", "onnxruntime", "onnx", "pyarrow", "dbt-core", "duckdb"),
+        *("sqlalchemy", "pgvector"),
+    },
     "encoder": {"dagster", "sqlalchemy", "psycopg", "aiohttp", "nats-py", "pyarrow"},
 }
 NEEDED_BY_NAME = {"httptools", "uvloop"}
