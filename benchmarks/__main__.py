@@ -16,6 +16,9 @@ from benchmarks.figures import Figure, InvariantBroken, print_figures, write_fig
 from benchmarks.gateway_benchmark import PEERS, GatewayOptions, run_gateway_benchmark
 from benchmarks.gateway_report import write_report
 from benchmarks.growth_benchmark import run_growth_benchmark
+from benchmarks.lake_benchmark import run_lake_benchmark
+from benchmarks.lake_plots import write_growth_plot, write_year_plot
+from benchmarks.lake_year import run_lake_year_benchmark
 from benchmarks.load_tools import ToolsMissing
 from benchmarks.machine import ForeignLoad, describe_machine
 from benchmarks.retrieval_benchmark import run_retrieval_benchmark
@@ -34,10 +37,8 @@ class Benchmark(Protocol):
 
 
 BENCHMARKS = ("gateway", "spool", "drain", "run_start", "retrieval")
-
-
-EXTRA = ("growth",)
-"""Run by name alone: ten minutes that say nothing of speed."""
+EXTRA = ("growth", "lake", "lake_year")
+"""Run by name alone: they take long, or say nothing of speed."""
 
 
 @click.command()
@@ -63,6 +64,16 @@ EXTRA = ("growth",)
     default=20,
     help="How long the memory of each gateway is watched; 600 tells its growth.",
 )
+@click.option(
+    "--lake-folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where `python -m benchmarks.lake_database` has put the lake's events.",
+)
+@click.option(
+    "--lake-days",
+    type=click.IntRange(1, 30),
+    help="Days of the lake's thirty to move; default: all.",
+)
 def main(
     names: Sequence[str],
     quick: bool,
@@ -70,8 +81,10 @@ def main(
     peers: Sequence[str],
     rounds: int,
     soak_seconds: int,
+    lake_folder: Path | None,
+    lake_days: int | None,
 ) -> None:
-    """Measure NAMES, or everything, against bare floors on real servers."""
+    """Measure NAMES, or all that are quick enough, against bare floors on real servers."""
     options = GatewayOptions([peer for peer in peers if peer != "none"], rounds, soak_seconds)
     benchmarks: dict[str, Benchmark] = {
         "gateway": partial(run_gateway_benchmark, options=options),
@@ -80,6 +93,8 @@ def main(
         "drain": run_drain_benchmark,
         "run_start": run_run_start_benchmark,
         "retrieval": run_retrieval_benchmark,
+        "lake": partial(run_lake_benchmark, prepared=lake_folder, day_count=lake_days),
+        "lake_year": run_lake_year_benchmark,
     }
     # The servers below run in sessions of their own: they end only if we end in order.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -113,6 +128,10 @@ def main(
     written = [file]
     if "gateway" in chosen:
         written += write_report(file.parent, figures, machine)
+    if "lake" in chosen:
+        written.append(write_growth_plot(file.parent, figures))
+    if "lake_year" in chosen:
+        written.append(write_year_plot(file.parent, figures))
     console.print(f"Written to {', '.join(map(str, written))}", highlight=False)
 
 

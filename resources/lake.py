@@ -1,5 +1,6 @@
 """The Dagster resource for the lake's Iceberg catalog: PostgreSQL's by default, or Nessie's."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from resources.nessie import NessieBranches
 
+_log = logging.getLogger(__name__)
 _SCHEMA = "iceberg"
 """Of the catalog's own tables in the platform's database; a migration makes it."""
 _MAIN = "main"
@@ -33,6 +35,11 @@ class Staging:
     branch: str = _MAIN
     kept_as: str | None = None
     """Name of the branch that was kept for inspection."""
+
+    @property
+    def is_public(self) -> bool:
+        """Whether everybody sees what is committed at once."""
+        return self.branches is None
 
     def publish(self) -> None:
         """Bring what was committed to everybody; where there are no branches, it is there.
@@ -125,7 +132,7 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
             with self.open(branch.name) as catalog:
                 yield Staging(catalog, branches, branch.name)
         finally:
-            branches.delete(branches.get(branch.name))
+            _discard(branches, branch.name)
 
     def _open_embedded(self) -> "Catalog":
         from pyiceberg.catalog.sql import SqlCatalog
@@ -140,8 +147,18 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
         )
 
 
+def _discard(branches: "NessieBranches", name: str) -> None:
+    """Delete the branch, or leave it for the table's next batch: why this one ends is the news."""
+    from resources.nessie import NessieError
+
+    try:
+        branches.delete(branches.get(name))
+    except NessieError as error:
+        _log.warning("the branch %s is left for the next batch to delete: %s", name, error)
+
+
 def _open_nessie(settings: LakeSettings, reference: str) -> "Catalog":
-    from pyiceberg.catalog.rest import RestCatalog
+    from resources.nessie_catalog import NessieCatalog
 
     secret = settings.s3_secret_key
     storage = {
@@ -150,7 +167,7 @@ def _open_nessie(settings: LakeSettings, reference: str) -> "Catalog":
         "s3.access-key-id": settings.s3_access_key,
         "s3.secret-access-key": None if secret is None else secret.get_secret_value(),
     }
-    return RestCatalog(
+    return NessieCatalog(
         "sluice",
         uri=f"{settings.nessie_url}/iceberg/{reference}",
         warehouse=settings.nessie_warehouse,

@@ -4,7 +4,7 @@ PyIceberg reads and writes tables of a branch when the branch stands in the cata
 making, comparing and merging branches is Nessie's own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -54,7 +54,7 @@ class NessieBranches:
 
     def find_all(self) -> list[Branch]:
         """Return all branches, `main` first."""
-        pages = self._pages("trees", "references")
+        pages = self._pages("trees")
         branches = [_branch(each) for each in pages if each["type"] == "BRANCH"]
         return sorted(branches, key=lambda branch: (branch.name != MAIN, branch.name))
 
@@ -131,14 +131,35 @@ class NessieBranches:
             raise NoSuchReference(f"{name} has no commit up to {stamp}")
         return Branch(name, answer["logEntries"][0]["commitMeta"]["hash"])
 
-    def _pages(self, path: str, key: str) -> Iterator[dict[str, Any]]:
-        parameters: dict[str, str] = {}
+    def find_table_versions(self, table: Sequence[str], since: datetime) -> dict[str, list[str]]:
+        """Return where the table's metadata lay on each branch and tag, newest first.
+
+        These are the versions that somebody can come to who looks at a branch's or tag's state at
+        any moment from `since` on; a reference that never had the table is left out.
+        """
+        versions = {}
+        for reference in self._pages("trees"):
+            if found := list(self._find_versions(reference["name"], list(table), since)):
+                versions[reference["name"]] = found
+        return versions
+
+    def _find_versions(self, name: str, table: list[str], since: datetime) -> Iterator[str]:
+        for entry in self._pages(f"trees/{_quote(name)}/history", "logEntries", fetch="ALL"):
+            for operation in entry.get("operations") or ():
+                if operation["key"]["elements"] == table and operation["type"] == "PUT":
+                    yield operation["content"]["metadataLocation"]
+                    if datetime.fromisoformat(entry["commitMeta"]["commitTime"]) <= since:
+                        return
+
+    def _pages(
+        self, path: str, key: str = "references", **parameters: str
+    ) -> Iterator[dict[str, Any]]:
         while True:
             answer = self._call("GET", path, params=parameters)
             yield from answer[key]
             if not answer.get("hasMore"):
                 return
-            parameters = {"page-token": answer["token"]}
+            parameters["page-token"] = answer["token"]
 
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
         try:

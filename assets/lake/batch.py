@@ -5,8 +5,9 @@ The steps, each of which may be the last one of a process that is killed:
 1. the table's lock is taken, so that one batch at a time is at work on it;
 2. the interval is found: from the day's watermark to the oldest running transaction;
 3. its rows are read, audited and written to data files, which no snapshot knows yet;
-4. one commit makes a snapshot of the files, with the interval in its summary; with Nessie on a
-   branch of the batch's own, which is looked at and then merged;
+4. one commit makes a snapshot of the files, with the interval in its summary, and is looked at;
+   with Nessie it is on a branch of the batch's own, which is then merged; in the embedded catalog
+   what does not pass is taken back;
 5. the watermark is recorded.
 
 Until 4, nothing has happened: the next batch finds the same watermark, and the files left over are
@@ -24,11 +25,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import sqlalchemy
-from pyiceberg.exceptions import CommitFailedException
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import OperationalError
 
 from assets.lake.audit import Audit, audit_commit
+from assets.lake.commits import CommitLost, commit_files, take_back
 from assets.lake.data_files import delete_data_files, write_data_files
 from assets.lake.extraction import extract
 from assets.lake.findings import AuditFailed, Finding
@@ -54,10 +55,6 @@ _NO_LIMIT = 2**63 - 1
 
 class TableIsBusy(Exception):
     """Another batch is at work on the table; what is new will be moved by the next one."""
-
-
-class CommitLost(Exception):
-    """Another commit came first, and this one changed nothing."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +165,7 @@ class _Batch:
         if not all(finding.passed for finding in findings):
             delete_data_files(self.iceberg, files)
             raise AuditFailed(findings)
+        earlier = self.iceberg.current_snapshot()
         before = after = count_rows(self.iceberg, self.table, interval)
         snapshot_id = None
         if files:
@@ -175,7 +173,12 @@ class _Batch:
             after = count_rows(self.iceberg, self.table, interval)
         findings.append(audit_commit(before, after, audit.row_count))
         if files:
-            publish(self.staging, findings)
+            try:
+                publish(self.staging, findings)
+            except AuditFailed:
+                if self.staging.is_public:
+                    take_back(self.iceberg, earlier)
+                raise
         record_watermark(
             self.connection,
             self.iceberg,
@@ -221,8 +224,10 @@ def _write_audited(
     """Write the rows; a row without a value where one must be ends it, to be found by the audit."""
     files: list[DataFile] = []
     try:
-        for written in write_data_files(iceberg, _while_sound(audit, batches), limits.file_bytes):
-            files += written
+        sound = _while_sound(audit, batches)
+        day = audit.interval.day
+        for file in write_data_files(iceberg, sound, day=day, file_bytes=limits.file_bytes):
+            files.append(file)  # noqa: PERF402  # one by one: those before an error are deleted
     except BaseException:
         delete_data_files(iceberg, files)
         raise
@@ -234,27 +239,3 @@ def _while_sound(audit: Audit, batches: Iterable[pa.Table]) -> Iterator[pa.Table
     for batch in audit.watch(batches):
         if not (audit.nulls or audit.outside):
             yield batch
-
-
-def commit_files(iceberg: "Table", files: Iterable["DataFile"], interval: Interval) -> int:
-    """Append `files` in one snapshot that names the interval; return its ID.
-
-    Raises:
-        CommitLost: the table has changed since it was loaded.
-    """
-    try:
-        with (
-            iceberg.transaction() as transaction,
-            transaction.update_snapshot(
-                snapshot_properties=interval.summary
-            ).fast_append() as append,
-        ):
-            for file in files:
-                append.append_data_file(file)
-    except CommitFailedException as error:
-        delete_data_files(iceberg, files)
-        raise CommitLost(f"another commit to {iceberg.name()[-1]} came first: {error}") from error
-    snapshot = iceberg.current_snapshot()
-    if snapshot is None:
-        raise CommitLost(f"{iceberg.name()[-1]} has no snapshot after the commit")
-    return snapshot.snapshot_id

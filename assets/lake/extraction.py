@@ -1,7 +1,7 @@
 """Reads an interval's rows from PostgreSQL as Arrow, a batch at a time (ADBC, binary COPY)."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,9 +26,11 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 
 from assets.lake.intervals import OLDEST_RUNNING, Interval
+from assets.lake.read_ahead import ReadAhead
 from contracts.lake import LakeTable
 
 _BATCH_BYTES = 8 * 1024 * 1024
+_BATCHES_AHEAD = 4
 
 
 class WatermarkAhead(Exception):
@@ -73,14 +75,19 @@ def extract(libpq_url: str, table: LakeTable, interval: Interval) -> Iterator[Ex
             )
         )
         row_count = _scalar(cursor)
-        yield Extraction(final, row_count, _read(cursor, table, final) if row_count else iter(()))
+        if not row_count:
+            yield Extraction(final, row_count, iter(()))
+            return
+        cursor.adbc_statement.set_options(
+            **{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)}
+        )
+        cursor.execute(_sql(_rows_statement(table, final)))
+        # The server is at the next rows while these are being written.
+        with ReadAhead(_read(cursor, table), limit=_BATCHES_AHEAD) as batches:
+            yield Extraction(final, row_count, batches)
 
 
-def _read(cursor: dbapi.Cursor, table: LakeTable, interval: Interval) -> Iterator[pa.Table]:
-    cursor.adbc_statement.set_options(
-        **{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)}
-    )
-    cursor.execute(_sql(_rows_statement(table, interval)))
+def _read(cursor: dbapi.Cursor, table: LakeTable) -> Generator[pa.Table, None, None]:
     with cursor.fetch_record_batch() as reader, _Shaping(table) as shaping:
         for batch in reader:
             if batch.num_rows:

@@ -142,9 +142,11 @@ def settle_watermarks(connection: sqlalchemy.Connection, table: "Table") -> None
 
 
 def _committed_intervals(table: "Table") -> dict[date, CommittedInterval]:
-    """Return day → its last interval, from the table's snapshots."""
+    """Return day → its last interval, from what the table has: not from what was taken back."""
+    from pyiceberg.table.snapshots import ancestors_of
+
     committed: dict[date, CommittedInterval] = {}
-    for snapshot in table.metadata.snapshots:
+    for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
         properties = snapshot.summary.additional_properties if snapshot.summary else {}
         if DAY_PROPERTY not in properties:
             continue

@@ -61,8 +61,10 @@ def build_lake_asset(table: LakeTable) -> AssetsDefinition:
     def lake_table(
         context: AssetExecutionContext, postgres: PostgresResource, lake: LakeResource
     ) -> Iterator[MaterializeResult[Any] | AssetCheckResult]:
-        from assets.lake.batch import BatchLimits, CommitLost, TableIsBusy, move_day
+        from assets.lake.batch import BatchLimits, TableIsBusy, move_day
+        from assets.lake.commits import CommitLost
         from assets.lake.extraction import WatermarkAhead
+        from assets.lake.server_errors import SERVER_ERRORS
 
         limits = BatchLimits(file_bytes=load_settings().lake.file_mebibytes * _MEBIBYTE)
         day = date.fromisoformat(context.partition_key)
@@ -73,6 +75,11 @@ def build_lake_asset(table: LakeTable) -> AssetsDefinition:
             raise Failure(f"Nothing was moved, the audit failed: {error}") from error
         except (CommitLost, TableIsBusy, WatermarkAhead) as error:
             raise Failure(f"Nothing was moved: {error}") from error
+        except SERVER_ERRORS as error:
+            raise Failure(
+                "The batch did not end, since a server could not be reached or could not answer."
+                f" The day has all of its rows or none; the next batch sees which: {error}"
+            ) from error
         context.log.info(f"{outcome.row_count} rows moved")
         yield MaterializeResult(
             metadata=_figures(outcome), check_results=_check_results(outcome.findings)

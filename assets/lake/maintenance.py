@@ -6,20 +6,20 @@ to for the next maintenance.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from pyarrow import fs
 from pyiceberg.expressions import AlwaysTrue, EqualTo
-from pyiceberg.io.pyarrow import ArrowScan, PyArrowFileIO
+from pyiceberg.io.pyarrow import ArrowScan
 
 from assets.lake.batch import hold_table
 from assets.lake.data_files import write_data_files
 from assets.lake.iceberg_tables import load_table, table_exists
 from assets.lake.intervals import settle_watermarks
+from assets.lake.leftovers import delete_leftovers, find_references_with, load_versions
 from contracts.lake import LakeTable
 from resources.lake import LakeResource
 from resources.postgres import PostgresResource
@@ -70,6 +70,8 @@ class MaintenanceOutcome:
     snapshots_expired: int
     files_deleted: int
     bytes_deleted: int
+    not_erased_on: Sequence[str] = ()
+    """Nessie's branches and tags that keep rows which were to be erased: a person decides."""
 
 
 def maintain(
@@ -101,16 +103,16 @@ def maintain(
         before = measure(iceberg)
         # What the snapshots say of the days' intervals would go with them.
         settle_watermarks(connection, iceberg)
-        rows_erased = _erase_rows(iceberg, erased)
-        if rows_erased:
+        subjects = _subjects_of(iceberg, erased)
+        rows_erased = _erase_rows(iceberg, subjects)
+        if subjects:
+            # Also where no row went: a maintenance that was killed may have left older snapshots.
             limits = replace(limits, snapshot_age=timedelta(0), leftover_age=timedelta(0))
             now = datetime.now(UTC) + timedelta(seconds=1)
         merged, written = _merge_small_files(iceberg, table, limits)
         expired = _expire_snapshots(iceberg, now - limits.snapshot_age)
-        # What no snapshot of `main` has may be on a branch: Nessie's own collector knows them all.
-        deleted, deleted_bytes = (
-            _delete_leftovers(iceberg, now - limits.leftover_age) if lake.is_embedded else (0, 0)
-        )
+        versions = load_versions(iceberg, table, lake, now - limits.snapshot_age)
+        deleted, deleted_bytes = delete_leftovers(iceberg, versions, now - limits.leftover_age)
         return MaintenanceOutcome(
             before=before,
             after=measure(iceberg),
@@ -120,6 +122,7 @@ def maintain(
             snapshots_expired=expired,
             files_deleted=deleted,
             bytes_deleted=deleted_bytes,
+            not_erased_on=find_references_with(versions, subjects),
         )
 
 
@@ -188,18 +191,26 @@ def _write_merged(
         pa.Table.from_batches([batch]) for batch in scan.to_record_batches(group)
     )
     order: Any = [(name, "ascending") for name in (table.moment, *table.key)]
-    for files in write_data_files(iceberg, [rows.sort_by(order)], file_bytes=rows.nbytes + 1):
-        yield from files
+    return write_data_files(
+        iceberg,
+        [rows.sort_by(order)],
+        day=rows[table.moment][0].as_py().astimezone(UTC).date(),
+        file_bytes=rows.nbytes + 1,
+    )
 
 
-def _erase_rows(iceberg: "Table", erased: Sequence[tuple[str, str]]) -> int:
+def _subjects_of(iceberg: "Table", erased: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
+    """Return those columns and values of which the table has the column."""
+    columns = set(iceberg.schema().column_names)
+    return [(column, value) for column, value in erased if column in columns]
+
+
+def _erase_rows(iceberg: "Table", subjects: Sequence[tuple[str, str]]) -> int:
     """Write the files anew that have such rows, without them; return how many rows went."""
     before = _count_rows(iceberg)
-    columns = set(iceberg.schema().column_names)
-    for column, value in erased:
-        if column in columns:
-            condition = EqualTo(column, value)  # type: ignore[arg-type, call-arg]  # as documented
-            iceberg.delete(condition, snapshot_properties={MAINTENANCE_PROPERTY: "erased rows"})
+    for column, value in subjects:
+        condition = EqualTo(column, value)  # type: ignore[arg-type, call-arg]  # as documented
+        iceberg.delete(condition, snapshot_properties={MAINTENANCE_PROPERTY: "erased rows"})
     return before - _count_rows(iceberg)
 
 
@@ -219,43 +230,3 @@ def _expire_snapshots(iceberg: "Table", older_than: datetime) -> int:
         iceberg.maintenance.expire_snapshots().by_ids(old).commit()
         iceberg.refresh()
     return len(old)
-
-
-def _delete_leftovers(iceberg: "Table", older_than: datetime) -> tuple[int, int]:
-    """Delete files in the table's folder that no snapshot has; return their number and bytes."""
-    known = set(_files_of_snapshots(iceberg))
-    deleted = size = 0
-    for file, location in _list_files(iceberg):
-        if location not in known and file.mtime is not None and file.mtime < older_than:
-            iceberg.io.delete(location)
-            deleted += 1
-            size += file.size or 0
-    return deleted, size
-
-
-def _files_of_snapshots(iceberg: "Table") -> Iterator[str]:
-    yield iceberg.metadata_location
-    yield from (entry.metadata_file for entry in iceberg.metadata.metadata_log)
-    yield from (each.statistics_path for each in iceberg.metadata.statistics)
-    seen: set[str] = set()
-    for snapshot in iceberg.metadata.snapshots:
-        yield snapshot.manifest_list
-        for manifest in snapshot.manifests(iceberg.io):
-            if manifest.manifest_path in seen:
-                continue
-            seen.add(manifest.manifest_path)
-            yield manifest.manifest_path
-            for entry in manifest.fetch_manifest_entry(iceberg.io, discard_deleted=True):
-                yield entry.data_file.file_path
-
-
-def _list_files(iceberg: "Table") -> Iterable[tuple[fs.FileInfo, str]]:
-    """Yield what lies in the table's folder, with its location as Iceberg writes it."""
-    if not isinstance(iceberg.io, PyArrowFileIO):
-        raise TypeError(f"cannot list files by {type(iceberg.io).__name__}")
-    location = iceberg.location()
-    scheme, netloc, path = PyArrowFileIO.parse_location(location)
-    file_system: fs.FileSystem = iceberg.io.fs_by_scheme(scheme, netloc)
-    for file in file_system.get_file_info(fs.FileSelector(path, recursive=True)):
-        if file.type == fs.FileType.File:
-            yield file, location + file.path.removeprefix(path)

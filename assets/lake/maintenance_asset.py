@@ -78,7 +78,13 @@ def lake_maintenance(
     figures = _figures(outcomes)
     if failures:
         raise Failure("Not all tables were maintained: " + "; ".join(failures), metadata=figures)
-    if lake.is_embedded:
+    keepers = sorted({name for each in outcomes.values() for name in each.not_erased_on})
+    if keepers:
+        context.log.warning(
+            f"rows that are to be forgotten are still on {', '.join(keepers)}: merge or delete what"
+            " needs no look any more, and the next maintenance completes the erasure"
+        )
+    else:
         _note_erased(postgres, [request.erasure_id for request in requests])
     history = [*_past_figures(context), (datetime.now(UTC), _totals(outcomes))]
     return MaterializeResult(metadata={**figures, "size_over_time": _plot(history)})
@@ -96,7 +102,7 @@ def _erasure_requests(postgres: PostgresResource) -> Sequence[Any]:
 
 
 def _note_erased(postgres: PostgresResource, erasure_ids: Sequence[UUID]) -> None:
-    """Note that no file has the subjects' rows. Of Nessie's warehouse only its collector knows."""
+    """Note that no file has the subjects' rows."""
     table = erasure_requests
     with postgres.begin() as connection:
         connection.execute(
@@ -140,6 +146,10 @@ def _figures(outcomes: "dict[str, MaintenanceOutcome]") -> dict[str, MetadataVal
             sum(each.snapshots_expired for each in outcomes.values())
         ),
         "bytes_deleted": MetadataValue.int(sum(each.bytes_deleted for each in outcomes.values())),
+        "branches_not_erased": MetadataValue.text(
+            ", ".join(sorted({name for each in outcomes.values() for name in each.not_erased_on}))
+            or "none"
+        ),
         "tables": MetadataValue.table(records) if records else MetadataValue.text("none yet"),
     }
 

@@ -96,3 +96,24 @@ def test_retrieval_benchmark_finds_what_is_nearest(tmp_path: Path) -> None:
     assert rows["retrieval: stage rerank, p50"]["value"] > 0
     assert rows["retrieval: recall@10 of the vector search, no filter"]["value"] > 0.9
     assert rows["retrieval: top 10 of INT8 that are in the top 10 of fp32"]["value"] > 0.85
+
+
+def test_lake_benchmark_moves_every_event(tmp_path: Path) -> None:
+    rows = run_quickly("lake", tmp_path)
+
+    moved = rows["lake: events moved"]
+    assert moved["value"] >= moved["against"]["value"] == 800
+    assert rows["lake: chat_history"]["against"]["value"] > 0
+    assert rows["lake: growth, 8 snapshots"]["value"] > 0
+    assert (tmp_path / "lake_growth.svg").read_text().startswith("<?xml")
+
+
+def test_lake_year_keeps_the_table_small(tmp_path: Path) -> None:
+    rows = run_quickly("lake_year", tmp_path)
+
+    files = rows["lake year: data files, day 21"]
+    # Two weeks of merged days, and one of two batches a day.
+    assert (files["value"], files["against"]["value"]) == (28, 42)
+    snapshots = rows["lake year: snapshots, day 21"]
+    assert snapshots["value"] < snapshots["against"]["value"] == 42
+    assert (tmp_path / "lake_year.svg").read_text().startswith("<?xml")

@@ -9,9 +9,10 @@ import pytest
 from resources.lake import LakeResource
 from resources.postgres import PostgresResource
 from tests.support.ports import free_port
-from tests.support.processes import running
+from tests.support.processes import RestartableServer, running
 from tests.support.scale_servers import (
     S3_ACCESS_KEY,
+    S3_BUCKET,
     S3_SECRET_KEY,
     nessie_server,
     s3_server,
@@ -21,21 +22,32 @@ from tests.support.scale_servers import (
 
 @dataclass(frozen=True)
 class ScaleServers:
-    """Ports of the servers, and where they keep their files."""
+    """The servers, their ports, and where they keep their files."""
 
     folder: Path
     s3_port: int
     nessie_port: int
+    s3: RestartableServer
+    nessie: RestartableServer
+
+    @property
+    def warehouse(self) -> Path:
+        """The S3 server's bucket: its objects are files there."""
+        return self.folder / "s3" / S3_BUCKET
 
 
 @pytest.fixture(scope="session")
 def scale_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScaleServers]:
     folder = tmp_path_factory.mktemp("scale")
-    servers = ScaleServers(folder, s3_port=free_port(), nessie_port=free_port())
-    s3 = s3_server(folder / "s3", servers.s3_port)
-    nessie = nessie_server(folder / "nessie", servers.nessie_port, free_port(), servers.s3_port)
-    with running(s3, log=folder / "s3.log"), running(nessie, log=folder / "nessie.log"):
-        yield servers
+    s3_port, nessie_port = free_port(), free_port()
+    with (
+        RestartableServer(s3_server(folder / "s3", s3_port), log=folder / "s3.log") as s3,
+        RestartableServer(
+            nessie_server(folder / "nessie", nessie_port, free_port(), s3_port),
+            log=folder / "nessie.log",
+        ) as nessie,
+    ):
+        yield ScaleServers(folder, s3_port, nessie_port, s3, nessie)
 
 
 @pytest.fixture(scope="session")

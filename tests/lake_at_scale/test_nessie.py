@@ -5,13 +5,16 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import Column, MetaData, Text
 
 from assets.lake import batch
-from assets.lake.batch import BatchOutcome, CommitLost, move_day
+from assets.lake.batch import BatchOutcome, move_day
+from assets.lake.commits import CommitLost
 from assets.lake.findings import AuditFailed, Finding
 from assets.lake.iceberg_tables import load_table, table_exists
 from assets.lake.maintenance import MaintenanceLimits, maintain
-from contracts.lake import LAKE_TABLES
+from contracts.lake import LAKE_TABLES, LakeTable
+from contracts.tables import tool_calls
 from resources.lake import LakeResource
 from resources.postgres import PostgresResource
 from tests.support.lake_audit import TOOL_CALLS, assert_same_events, read_table
@@ -152,3 +155,23 @@ def test_small_files_are_merged_and_nothing_is_deleted(
     assert outcome.files_deleted == 0
     assert_same_events(lake, database_url)
     assert move().row_count == 0
+
+
+def test_a_column_that_was_added_is_added_to_the_lake(
+    database_url: str, postgres: PostgresResource, lake: LakeResource, move: Move
+) -> None:
+    """On the batch's branch, so that `main` has it with the first rows that do."""
+    with psycopg.connect(database_url) as connection:
+        insert_rows(connection, "tool_calls", 3)
+    move()
+    with psycopg.connect(database_url) as connection:
+        connection.execute("ALTER TABLE tool_calls ADD server text NOT NULL DEFAULT 'local'")
+        insert_rows(connection, "tool_calls", 2, first=10)
+    widened = tool_calls.to_metadata(MetaData())
+    widened.append_column(Column("server", Text, nullable=False))
+
+    move_day(
+        LakeTable(widened, "", source_asset="tool_call_record"), DAY, postgres=postgres, lake=lake
+    )
+
+    assert sorted(map(str, read_table(lake)["server"].to_pylist())) == ["None"] * 3 + ["local"] * 2

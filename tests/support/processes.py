@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from sluice.servers.spec import NotReady, ProcessSpec
@@ -30,6 +30,44 @@ def running(spec: ProcessSpec, *, log: Path) -> Iterator[subprocess.Popen[bytes]
         yield process
     finally:
         stop(process, spec)
+
+
+class RestartableServer:
+    """A server that a test takes away and brings back, with what it has stored."""
+
+    def __init__(self, spec: ProcessSpec, *, log: Path) -> None:
+        self._spec = spec
+        self._log = log
+        self._running = ExitStack()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "RestartableServer":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it unless it runs, and wait until it is ready; one that hangs goes on."""
+        if self._process is None:
+            self._process = self._running.enter_context(running(self._spec, log=self._log))
+        self._process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        self._running.close()
+        self._process = None
+
+    def kill(self) -> None:
+        """End it without a chance to put anything in order."""
+        if self._process is not None:
+            self._process.kill()
+        self.stop()
+
+    def hang(self) -> None:
+        """Have it take connections and answer nothing."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
 
 
 def stop(process: subprocess.Popen[bytes], spec: ProcessSpec) -> None:

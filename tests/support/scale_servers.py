@@ -32,7 +32,7 @@ def s3_server(folder: Path, port: int) -> ProcessSpec:
 
 
 def nessie_server(folder: Path, port: int, management_port: int, s3_port: int) -> ProcessSpec:
-    """Return a Nessie server that keeps its branches in memory and its warehouse on S3."""
+    """Return a Nessie server that keeps its branches in `folder` and its warehouse on S3."""
     folder.mkdir(parents=True, exist_ok=True)
     s3 = "nessie.catalog.service.s3.default-options"
     options = {
@@ -40,7 +40,8 @@ def nessie_server(folder: Path, port: int, management_port: int, s3_port: int) -
         "quarkus.http.port": str(port),
         "quarkus.management.host": "127.0.0.1",
         "quarkus.management.port": str(management_port),
-        "nessie.version.store.type": "IN_MEMORY",
+        "nessie.version.store.type": "ROCKSDB",
+        "nessie.version.store.persist.rocks.database-path": str(folder / "rocksdb"),
         "nessie.server.authentication.enabled": "false",
         "nessie.catalog.default-warehouse": "warehouse",
         "nessie.catalog.warehouses.warehouse.location": f"s3://{S3_BUCKET}/",

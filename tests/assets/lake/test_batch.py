@@ -13,11 +13,11 @@ from sqlalchemy import Column, Text
 from assets.lake.batch import (
     BatchLimits,
     BatchOutcome,
-    CommitLost,
     TableIsBusy,
     hold_table,
     move_day,
 )
+from assets.lake.commits import CommitLost
 from assets.lake.extraction import WatermarkAhead
 from assets.lake.iceberg_tables import load_table
 from assets.lake.intervals import find_unmoved_days

@@ -1,10 +1,10 @@
 """The lake's assets and schedule, as the daemon would run them."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import psycopg
 import pytest
-from dagster import AssetKey, RunRequest, build_schedule_context
+from dagster import AssetKey
 
 from assets.lake.iceberg_tables import load_table
 from assets.lake.lake_assets import LAKE_JOB
@@ -12,20 +12,10 @@ from contracts.lake import LAKE_TABLES
 from resources.lake import LakeResource
 from resources.postgres import PostgresResource
 from tests.support.dagster_runs import Orchestrator, definitions
+from tests.support.lake_outage import tick
 from tests.support.lake_rows import DAY, insert_everything, insert_rows
 
 TOOL_CALLS_KEY = AssetKey(["lake", "tool_calls"])
-
-
-def _tick(postgres: PostgresResource) -> list[RunRequest] | str:
-    context = build_schedule_context(
-        scheduled_execution_time=datetime.now(UTC),
-        resources={"postgres": postgres},
-        repository_def=definitions().get_repository_def(),
-    )
-    schedule = definitions().resolve_schedule_def("hourly_lake_batches")
-    result = schedule.evaluate_tick(context)
-    return list(result.run_requests or ()) or result.skip_message or ""
 
 
 def test_the_schedule_moves_each_day_that_has_something_new(
@@ -36,7 +26,7 @@ def test_the_schedule_moves_each_day_that_has_something_new(
         insert_everything(connection, 10)
         insert_rows(connection, "tool_calls", 4, day=DAY + timedelta(days=1))
 
-    requests = _tick(postgres)
+    requests = tick(postgres)
 
     assert not isinstance(requests, str)
     by_day = {request.partition_key: request for request in requests}
@@ -63,7 +53,7 @@ def test_the_schedule_moves_each_day_that_has_something_new(
         "document_chunks": 3,
         "tool_calls": 14,
     }
-    assert _tick(postgres) == "the lake has every row"
+    assert tick(postgres) == "the lake has every row"
 
 
 def test_a_failed_audit_fails_the_run_and_says_which(
@@ -109,4 +99,4 @@ def test_the_schedule_says_when_the_lake_is_off(
 ) -> None:
     monkeypatch.setenv("SLUICE_LAKE_ENABLED", "false")
 
-    assert "off" in str(_tick(postgres))
+    assert "off" in str(tick(postgres))
