@@ -2,16 +2,20 @@
 
 import asyncio
 import gzip
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
+from gateway.upstream import origin
 from gateway.upstream.errors import ConnectFailed, ConnectionBroken
 from gateway.upstream.origin import Target
 from gateway.upstream.pool import UpstreamPool
 from gateway.upstream.response import UpstreamResponse
+from tests.gateway.certificates import write_certificate
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 Send = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -27,9 +31,11 @@ class ByteServer:
     connections: int = 0
     closed: int = 0
 
+    scheme: str = "http"
+
     @property
     def target(self) -> Target:
-        return Target(f"http://127.0.0.1:{self.port}/v1/x")
+        return Target(f"{self.scheme}://127.0.0.1:{self.port}/v1/x")
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -52,9 +58,11 @@ class ByteServer:
 
 
 @asynccontextmanager
-async def serving(*answers: bytes | Send) -> AsyncIterator[tuple[ByteServer, UpstreamPool]]:
-    byte_server = ByteServer(answers)
-    server = await asyncio.start_server(byte_server.serve, "127.0.0.1", 0)
+async def serving(
+    *answers: bytes | Send, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[ByteServer, UpstreamPool]]:
+    byte_server = ByteServer(answers, scheme="http" if tls is None else "https")
+    server = await asyncio.start_server(byte_server.serve, "127.0.0.1", 0, ssl=tls)
     byte_server.port = server.sockets[0].getsockname()[1]
     pool = UpstreamPool()
     try:
@@ -256,6 +264,26 @@ async def test_nobody_listens() -> None:
         await pool.request(
             Target(f"http://127.0.0.1:{port}/"), b"GET / HTTP/1.1\r\n\r\n", b"", connect_seconds=5
         )
+
+
+async def test_tls_by_the_systems_certificates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = write_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    async with serving(OK, tls=context) as (server, pool):
+        origin._tls_context.cache_clear()
+        with pytest.raises(ConnectFailed, match="certificate verify failed"):
+            await ask(server, pool)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        origin._tls_context.cache_clear()
+        try:
+            for _ in range(2):
+                assert await read(await ask(server, pool)) == b"hello"
+        finally:
+            origin._tls_context.cache_clear()
+        assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize(
