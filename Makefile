@@ -1,6 +1,6 @@
 # Set-up and everyday commands. `make dev` and `make test` need Python 3.11 and make alone.
 .DEFAULT_GOAL := help
-.PHONY: help dev test test-faults lint types rooms pytest bench protos dashboards lock clean
+.PHONY: help dev test test-faults test-images lint types rooms pytest bench protos dashboards lock clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -33,6 +33,10 @@ pytest: .venv/dev
 test-faults: .venv/dev ## Break the platform on purpose for a while: SEED=… MINUTES=…
 	@bash .ci/system-packages $(FAULT_PACKAGES)
 	$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
+
+test-images: .venv/dev ## Build the container images without a registry, and run them
+	@bash .ci/system-packages buildah mmdebstrap podman runc
+	$(BIN)/pytest -v tests/platform/image_builds.py
 
 bench: .venv/dev ## Measure against floors and peers; writes benchmarks/results/latest.json
 	@bash .ci/system-packages nginx=nginx-light wrk

@@ -20,7 +20,10 @@ code_option = click.option(
     "--code-host",
     default="127.0.0.1",
     show_default=True,
-    help=f"Where the code location answers, on port {CODE_PORT}.",
+    help="Where the code location answers.",
+)
+code_port_option = click.option(
+    "--code-port", default=CODE_PORT, show_default=True, type=click.IntRange(1, 65535)
 )
 
 
@@ -31,8 +34,9 @@ def dagster() -> None:
 
 @dagster.command()
 @code_option
+@code_port_option
 @with_settings
-def prepare(settings: Settings, code_host: str) -> None:
+def prepare(settings: Settings, code_host: str, code_port: int) -> None:
     """Make Dagster's database and home, and migrate its storage; safe to repeat."""
     import psycopg
 
@@ -42,17 +46,18 @@ def prepare(settings: Settings, code_host: str) -> None:
     try:
         if settings.dagster.postgres_url is None:
             ensure_database(settings.database_url, "dagster")
-        _servers(settings, code_host=code_host).prepare()
+        _servers(settings, code_host=code_host, code_port=code_port).prepare()
     except (DagsterSetupError, psycopg.Error) as error:
         raise click.ClickException(str(error)) from error
 
 
 @dagster.command()
 @host_option
+@code_port_option
 @with_settings
-def code(settings: Settings, host: str) -> None:
+def code(settings: Settings, host: str, code_port: int) -> None:
     """Serve the definitions; runs are processes of this one."""
-    _become(_servers(settings, host=host).code_location())
+    _become(_servers(settings, host=host, code_port=code_port).code_location())
 
 
 @dagster.command()
@@ -85,7 +90,11 @@ def check_daemon(settings: Settings) -> None:
 
 
 def _servers(
-    settings: Settings, *, host: str = "127.0.0.1", code_host: str = "127.0.0.1"
+    settings: Settings,
+    *,
+    host: str = "127.0.0.1",
+    code_host: str = "127.0.0.1",
+    code_port: int = CODE_PORT,
 ) -> DagsterServers:
     home = settings.data_dir.resolve() / "dagster"
     storage_url = settings.dagster_database_url
@@ -93,7 +102,7 @@ def _servers(
         home=home,
         port=settings.dagster.port,
         storage_url=storage_url,
-        code_port=CODE_PORT,
+        code_port=code_port,
         environment={
             **os.environ,
             "DAGSTER_HOME": str(home),

@@ -142,3 +142,48 @@ def test_database_url_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert settings.sqlalchemy_url == "postgresql+psycopg://me:secret@db:6000/platform"
     assert settings.dagster_database_url == "postgresql://me:secret@db:6000/dagster"
+
+
+def test_a_password_comes_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("a/pass@word\n")
+    monkeypatch.setenv("SLUICE_NATS_URL", "nats://gateway@nats:4222")
+    monkeypatch.setenv("SLUICE_NATS_PASSWORD_FILE", str(tmp_path / "password"))
+    monkeypatch.setenv("DATABASE_URL", "postgresql://sluice@db:5432/sluice?sslmode=require")
+    monkeypatch.setenv("SLUICE_POSTGRES_PASSWORD_FILE", str(tmp_path / "password"))
+    monkeypatch.setenv("SLUICE_LAKE_S3_SECRET_KEY_FILE", str(tmp_path / "password"))
+
+    settings = load_settings()
+
+    assert settings.nats_url == "nats://gateway:a%2Fpass%40word@nats:4222"
+    assert settings.database_url == (
+        "postgresql://sluice:a%2Fpass%40word@db:5432/sluice?sslmode=require"
+    )
+    assert settings.lake.s3_secret_key is not None
+    assert settings.lake.s3_secret_key.get_secret_value() == "a/pass@word"
+
+
+def test_a_password_in_the_url_wins_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_POSTGRES_URL", "postgresql://sluice:given@db/sluice")
+    monkeypatch.setenv("SLUICE_POSTGRES_PASSWORD_FILE", "/nowhere")
+
+    assert load_settings().database_url == "postgresql://sluice:given@db/sluice"
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ('[nats]\npassword_file = "secret"', "needs a url that names the user"),
+        ('[nats]\nurl = "nats://a@b:1"\npassword_file = "none"', "'none' cannot be read"),
+        ('[nats]\nurl = "nats://a@b:1"\npassword_file = "empty"', "'empty' is empty"),
+        ('[lake]\ns3_secret_key = "x"\ns3_secret_key_file = "secret"', "exclude each other"),
+    ],
+)
+def test_a_secret_file_that_cannot_be_used_is_named(content: str, complaint: str) -> None:
+    Path("secret").write_text("very-secret")
+    Path("empty").write_text("\n")
+    _write(content)
+
+    with pytest.raises(SettingsError, match=complaint) as refused:
+        load_settings()
+
+    assert "very-secret" not in str(refused.value)
