@@ -98,6 +98,8 @@ def drop(settings: Settings, letter_ids: tuple[int, ...], is_all: bool) -> None:
     """Give dead letters up. They stay in the table, and are no longer open."""
     figures = _handle(settings, "drop", letter_ids, is_all=is_all)
     click.echo(f"{figures['dropped']} dropped, {figures['open']} open")
+    if len(set(letter_ids)) > int(figures["dropped"]):
+        raise click.ClickException("the others of these letters are not there, or not open")
 
 
 def _handle(

@@ -1,5 +1,6 @@
 """`sluice dev` as a person uses it: start, look around, stop, start again."""
 
+import asyncio
 import json
 import os
 import re
@@ -17,12 +18,15 @@ import pytest
 import requests
 from openai import OpenAI
 
+from contracts.events import SCHEMA_VERSION, encode_event
 from contracts.streams import PIPELINE, PIPELINE_CONSUMERS
+from contracts.subjects import PipelineSubject
 from sensors.declarations import pull_sensors
 from tests.e2e.documents import HTML_FACT, MARKDOWN_FACT, PDF_FACT, write_documents
 from tests.support.broker import consumer_states, stream_states, unsettled
 from tests.support.checkout import copy_checkout
 from tests.support.database import count_by_correlation, rows
+from tests.support.events import publish_bodies, tool_call_event
 from tests.support.graphql import ask_dagster, sensor_states
 from tests.support.ports import free_port
 from tests.support.stack import (
@@ -142,6 +146,49 @@ def test_ingested_documents_answer_questions(platform: PlatformStack, tmp_path: 
 
     again = platform.sluice("ingest", str(folder))
     assert "0 documents added, 0 replaced, 3 unchanged, 1 unreadable" in again.stdout
+
+
+def test_dead_letters_are_replayed_and_dropped_by_command(platform: PlatformStack) -> None:
+    """By the running Dagster: sensor, run, command, run again."""
+    future = json.loads(encode_event(tool_call_event(1)))
+    future["schema_version"] = 99
+    bodies = [json.dumps(future).encode(), b"this is not JSON"]
+    endpoints = platform.endpoints
+    asyncio.run(publish_bodies(endpoints["nats"], PipelineSubject.TOOL_CALL, bodies))
+
+    def open_letters() -> dict[str, int]:
+        listed = platform.sluice("dead-letters", "list", "--json")
+        assert listed.returncode == 0, listed.stderr
+        return {row["reason"]: row["dead_letter_id"] for row in json.loads(listed.stdout)}
+
+    letters = wait_until(
+        lambda: found if len(found := open_letters()) == 2 else {},
+        seconds=120,
+        what="two dead letters",
+    )
+    ids = [str(letters[reason]) for reason in ("unknown_schema_version", "undecodable")]
+    again = platform.sluice("dead-letters", "replay", *ids)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == "0 replayed, 0 rows written, 2 refused again, 2 open\n"
+
+    # What an upgrade does to a letter of a newer release: this one can read it now.
+    future["schema_version"] = SCHEMA_VERSION
+    with psycopg.connect(endpoints["postgres"]) as connection:
+        connection.execute(
+            "UPDATE dead_letters SET body = %s WHERE dead_letter_id = %s",
+            (json.dumps(future).encode(), ids[0]),
+        )
+    upgraded = platform.sluice("dead-letters", "replay", "--all")
+    assert upgraded.stdout == "1 replayed, 1 rows written, 1 refused again, 1 open\n"
+    calls = "SELECT event_id::text FROM tool_calls WHERE correlation_id = 'request-1'"
+    assert rows(endpoints["postgres"], calls) == [{"event_id": future["event_id"]}]
+
+    dropped = platform.sluice("dead-letters", "drop", ids[1])
+    assert dropped.stdout == "1 dropped, 0 open\n"
+    assert open_letters() == {}
+    unknown = platform.sluice("dead-letters", "drop", "999999")
+    assert unknown.returncode == 1
+    assert "not there, or not open" in unknown.stderr
 
 
 def test_ingest_without_a_platform_says_so(tmp_path: Path) -> None:
