@@ -73,13 +73,15 @@ class ThreeHosts:
             RuntimeError: it failed.
         """
         config = {"paths": [str(documents)], "collection": "default"}
+        file = self.settings.folder / "ingest.yaml"
+        file.write_text(json.dumps({"ops": {"document_chunks": {"config": config}}}))
         await _run_module(
             self.network,
             COMPUTE,
             self.settings.compute_environment,
             *("dagster", "job", "execute", "--job", "ingest_documents"),
             *("--python-file", "platform/definitions.py", "--working-directory", "."),
-            *("--config-json", json.dumps({"ops": {"document_chunks": {"config": config}}})),
+            *("--config", str(file)),
         )
 
     def parts_of(self, host: str) -> list[Part]:
