@@ -58,7 +58,7 @@ def run_growth_benchmark(
         ToolsMissing: nginx or wrk is not installed.
         InvariantBroken: a request failed.
     """
-    seconds = 3 if is_quick else 600
+    seconds = 1 if is_quick else 600
     tools = find_load_tools()
     port = free_port()
     upstream = fixed_upstream_process(tools, folder / "nginx", port)
