@@ -70,7 +70,11 @@ class Network:
 
     def accept_incoming(self, host: str) -> None:
         """Undo all `drop_incoming` of `host`."""
-        _run(*self.enter(host), _program("nft"), f"delete table inet {_TABLE}")
+        _run(
+            *self.enter(host),
+            _program("nft"),
+            f"add table inet {_TABLE}\ndelete table inet {_TABLE}",
+        )
 
     def throttle(self, host: str, kilobits: int) -> None:
         """Let what goes to `host` pass at so many kilobits a second, with up to 1 s of delay."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _ROOM = 64 * 1024
-"""What is left on a full disk: a page for what is being written."""
+"""What is left on a full disk, for what is being written meanwhile."""
+_FILL_ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,17 @@ class SmallDisk:
 
     def fill(self) -> None:
         """Make it as large as what is on it, so that the next write finds no space."""
-        usage = os.statvfs(self.path)
-        used = (usage.f_blocks - usage.f_bfree) * usage.f_frsize
-        self._resize(used + _ROOM)
+        for attempt in range(1, _FILL_ATTEMPTS + 1):
+            usage = os.statvfs(self.path)
+            used = (usage.f_blocks - usage.f_bfree) * usage.f_frsize
+            try:
+                self._resize(used + attempt * _ROOM)
+            except OSError:
+                # More was written since: a disk cannot be smaller than what is on it.
+                if attempt == _FILL_ATTEMPTS:
+                    raise
+            else:
+                return
 
     def empty(self) -> None:
         """Give it its size back."""
