@@ -1,8 +1,8 @@
 """Grafana's files: made from their source, each query against the lists, each link to a page.
 
 Grafana and Loki themselves cannot be run here. The dashboards are built by Grafana's own SDK, so
-their shape is that of its schemas; tests/e2e/test_dashboards.py asks their questions of the real
-Prometheus and PostgreSQL.
+their shape is that of its schemas; test_dashboards.py asks their questions of the real Prometheus
+and PostgreSQL.
 """
 
 import json

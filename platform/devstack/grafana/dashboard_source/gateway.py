@@ -160,7 +160,7 @@ def panel_rows() -> Sequence[tuple[str, Sequence[Any]]]:
                     span=HALF,
                 ),
                 curves(
-                    "Memory and processor",
+                    "Memory",
                     ('process_resident_memory_bytes{job="gateway"}', "{{instance}} bytes"),
                     unit="bytes",
                     span=HALF,
