@@ -62,7 +62,10 @@ def merge(settings: Settings, branch: str) -> None:
 @click.argument("moment", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]))
 @with_settings
 def at(settings: Settings, moment: datetime) -> None:
-    """Show what each table held at MOMENT (UTC): rows, and the snapshot to read it by."""
+    """Show what each table held at MOMENT (UTC): rows, and the snapshot to read it by.
+
+    `gone`: the snapshot's files were deleted, for their age or to forget somebody.
+    """
     from contracts.lake import LAKE_TABLES, NAMESPACE
     from resources.lake import LakeResource
     from sluice.endpoints import find_endpoints
@@ -76,8 +79,13 @@ def at(settings: Settings, moment: datetime) -> None:
             snapshot_id = snapshot_of(iceberg)
             if snapshot_id is None:
                 continue
-            scan = iceberg.scan(snapshot_id=snapshot_id)
-            rows = sum(task.file.record_count for task in scan.plan_files())
+            try:
+                files = list(iceberg.scan(snapshot_id=snapshot_id).plan_files())
+            except FileNotFoundError:
+                # Nessie keeps its commits for ever; the maintenance does not keep their files.
+                click.echo(f"{table.name}\tgone\t{snapshot_id}")
+                continue
+            rows = sum(task.file.record_count for task in files)
             click.echo(f"{table.name}\t{rows}\t{snapshot_id}")
 
 

@@ -16,6 +16,7 @@ from pyiceberg.expressions import AlwaysTrue, EqualTo
 from pyiceberg.io.pyarrow import ArrowScan
 
 from assets.lake.batch import hold_table
+from assets.lake.commits import QuickTransaction
 from assets.lake.data_files import write_data_files
 from assets.lake.iceberg_tables import load_table, table_exists
 from assets.lake.intervals import settle_watermarks
@@ -146,22 +147,22 @@ def _merge_small_files(
     iceberg: "Table", table: LakeTable, limits: MaintenanceLimits
 ) -> tuple[int, int]:
     """Write the small files of each day as one; return how many there were and are."""
-    merged = written = 0
-    for group in _groups_to_merge(iceberg, limits):
-        files = list(_write_merged(iceberg, table, group))
+    groups = list(_groups_to_merge(iceberg, limits))
+    files = [file for group in groups for file in _write_merged(iceberg, table, group)]
+    merged = [task.file for group in groups for task in group]
+    if merged:
+        # One commit: each would be a snapshot more.
         with (
-            iceberg.transaction() as transaction,
+            QuickTransaction(iceberg) as transaction,
             transaction.update_snapshot(
                 snapshot_properties={MAINTENANCE_PROPERTY: "merged small files"}
             ).overwrite() as overwrite,
         ):
-            for task in group:
-                overwrite.delete_data_file(task.file)
+            for file in merged:
+                overwrite.delete_data_file(file)
             for file in files:
                 overwrite.append_data_file(file)
-        merged += len(group)
-        written += len(files)
-    return merged, written
+    return len(merged), len(files)
 
 
 def _groups_to_merge(iceberg: "Table", limits: MaintenanceLimits) -> Iterator[list["FileScanTask"]]:

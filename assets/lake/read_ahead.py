@@ -3,12 +3,13 @@
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from queue import Empty, Full, Queue
+from dataclasses import dataclass
+from queue import Full, Queue
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 _LOOK_SECONDS = 0.2
-"""How often a thread that waits looks whether the other side has ended."""
+"""How often a thread that waits for room looks whether anybody still reads."""
 
 
 class ReadAhead(Generic[Item]):
@@ -20,9 +21,8 @@ class ReadAhead(Generic[Item]):
 
     def __init__(self, stream: Generator[Item, None, None], limit: int) -> None:
         self._stream = stream
-        self._items: Queue[Item] = Queue(limit)
+        self._items: Queue[Item | _End] = Queue(limit)
         self._is_left = threading.Event()
-        self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._read, name="read-ahead", daemon=True)
 
     def __enter__(self) -> Iterator[Item]:
@@ -41,9 +41,11 @@ class ReadAhead(Generic[Item]):
                     if not self._put(item):
                         return
         except BaseException as error:  # noqa: BLE001  # it is raised where the items are read
-            self._error = error
+            self._put(_End(error))
+        else:
+            self._put(_End())
 
-    def _put(self, item: Item) -> bool:
+    def _put(self, item: "Item | _End") -> bool:
         """Wait for room; False where nobody reads any more."""
         while not self._is_left.is_set():
             try:
@@ -54,13 +56,14 @@ class ReadAhead(Generic[Item]):
         return False
 
     def _take(self) -> Iterator[Item]:
-        while True:
-            # Asked before the queue is looked into: what a thread put in before it ended is there.
-            is_read = not self._thread.is_alive()
-            try:
-                yield self._items.get(timeout=0 if is_read else _LOOK_SECONDS)
-            except Empty:
-                if is_read:
-                    break
-        if self._error is not None:
-            raise self._error
+        while not isinstance(item := self._items.get(), _End):
+            yield item
+        if item.error is not None:
+            raise item.error
+
+
+@dataclass(frozen=True)
+class _End:
+    """Stands after the last item."""
+
+    error: BaseException | None = None

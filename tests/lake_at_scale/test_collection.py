@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from dagster import RunRequest
 
 from assets.lake import batch
@@ -16,7 +17,9 @@ from assets.lake.maintenance import MaintenanceLimits, MaintenanceOutcome, maint
 from assets.lake.maintenance_asset import MAINTENANCE_JOB
 from resources.lake import LakeResource
 from resources.postgres import PostgresResource
+from sluice.cli import main
 from tests.lake_at_scale.conftest import ScaleServers
+from tests.support.clocks import pass_a_second
 from tests.support.dagster_runs import Orchestrator
 from tests.support.database import rows
 from tests.support.lake_audit import TOOL_CALLS, assert_same_events, read_table
@@ -96,8 +99,10 @@ def test_what_is_to_be_forgotten_is_in_no_file_any_more(
     lake: LakeResource,
     move: Callable[[int], None],
     files: Callable[[], list[Path]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A branch that still has it keeps the request open, until a person has decided."""
+    monkeypatch.setenv("SLUICE_POSTGRES_URL", database_url)
     move(0)
     move(10)
     _keep_a_failed_batch(move, 90)
@@ -109,6 +114,8 @@ def test_what_is_to_be_forgotten_is_in_no_file_any_more(
             " VALUES (gen_random_uuid(), 'correlation_id', 'request-1', 1)"
         )
     orchestrator = Orchestrator(database_url=database_url, nats_url="nats://127.0.0.1:1", lake=lake)
+
+    before = pass_a_second()
 
     def erase() -> tuple[str, bool]:
         result = orchestrator.run(RunRequest(job_name=MAINTENANCE_JOB))
@@ -124,3 +131,5 @@ def test_what_is_to_be_forgotten_is_in_no_file_any_more(
     assert files()
     for file in files():
         assert "request-1" not in pq.read_table(file)["correlation_id"].to_pylist()
+    shown = CliRunner().invoke(main, ["lake", "at", f"{before:%Y-%m-%dT%H:%M:%S}"])
+    assert shown.output.startswith("tool_calls\tgone\t"), shown.output

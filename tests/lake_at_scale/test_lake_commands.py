@@ -1,8 +1,5 @@
 """`sluice lake`: branches of a real Nessie, and the lake as it was in both catalogs."""
 
-import time
-from datetime import UTC, datetime
-
 import psycopg
 import pytest
 from click.testing import CliRunner
@@ -13,6 +10,7 @@ from assets.lake.findings import AuditFailed, Finding
 from resources.lake import LakeResource
 from resources.postgres import PostgresResource
 from sluice.cli import main
+from tests.support.clocks import pass_a_second
 from tests.support.lake_audit import TOOL_CALLS
 from tests.support.lake_rows import DAY, insert_rows
 
@@ -24,14 +22,6 @@ def _run(*arguments: str) -> str:
     result = CliRunner().invoke(main, ["lake", *arguments])
     assert result.exit_code == 0, result.output
     return result.output
-
-
-def _pass_a_second() -> datetime:
-    """Return a whole second that lies between what was before and what comes after."""
-    moment = int(time.time()) + 1
-    while time.time() < moment + 0.01:
-        time.sleep(0.02)
-    return datetime.fromtimestamp(moment, UTC)
 
 
 def test_a_branch_is_looked_at_and_merged(
@@ -75,7 +65,7 @@ def test_the_lake_as_it_was(
         with psycopg.connect(database_url) as connection:
             insert_rows(connection, "tool_calls", 5, first=10 * number)
         move_day(TOOL_CALLS, DAY, postgres=postgres, lake=lake)
-        moments.append(_pass_a_second())
+        moments.append(pass_a_second())
 
     counts = [
         _run("at", f"{moment:%Y-%m-%dT%H:%M:%S}").splitlines()[0].split("\t")[:2]
