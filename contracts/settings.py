@@ -522,6 +522,9 @@ class LakeSettings(_Section):
         description="Builds and answers from the marts where the catalog is `nessie`.",
     )
     trino_catalog: str = Field(default="lake", pattern=r"^\w+$")
+    dbt_executable: str | None = Field(
+        default=None, min_length=1, description="Default: the dbt of this environment."
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -14,7 +14,8 @@ from assets.lake.maintenance_asset import (
     lake_maintenance,
     maintenance_job,
 )
-from assets.lake.mart_assets import hourly_marts, lake_models, marts_job
+from assets.lake.mart_assets import lake_models, marts_job
+from assets.lake.mart_schedule import hourly_marts
 from assets.lake.report_asset import lake_report
 from assets.lake.schedule import hourly_lake_batches
 from assets.reembedding import chunk_reembeddings, promote_job, promoted_embeddings, reembed_job

@@ -6,8 +6,16 @@ from contextlib import contextmanager
 import sqlalchemy
 from dagster import ConfigurableResource
 from pydantic import Field
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import OperationalError
 
 from contracts.settings import load_settings, with_psycopg
+
+_LOCK_NOT_AVAILABLE = "55P03"
+
+
+class LockIsHeld(Exception):
+    """Another process held a lock for longer than was waited for."""
 
 
 class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
@@ -55,4 +63,25 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
             sqlalchemy.exc.OperationalError: the server cannot be reached.
         """
         with self.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def hold_lock(self, name: str, *, seconds: float) -> Iterator[sqlalchemy.Connection]:
+        """Hold an advisory lock for as long as the yielded connection lives.
+
+        Each statement on the connection is a transaction of its own.
+
+        Raises:
+            LockIsHeld: another process held it, for `seconds`.
+            sqlalchemy.exc.OperationalError: the server cannot be reached.
+        """
+        with self.connect() as connection:
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            connection.execute(text(f"SET lock_timeout = {int(seconds * 1000):d}"))
+            try:
+                connection.execute(select(func.pg_advisory_lock(func.hashtextextended(name, 0))))
+            except OperationalError as error:
+                if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                    raise
+                raise LockIsHeld(f"{name}: held by another for {seconds:.0f} s") from error
             yield connection

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from contracts.settings import Settings
+from sluice.lake_dbt import dbt, docs
 from sluice.with_settings import with_settings
 
 if TYPE_CHECKING:
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
 @click.group()
 def lake() -> None:
-    """Look at the lake's branches, and at the lake as it was."""
+    """Look at the lake's branches, at the lake as it was, and at what dbt makes of it."""
+
+
+lake.add_command(dbt)
+lake.add_command(docs)
 
 
 @lake.command()

@@ -18,15 +18,13 @@ another has: the commit demands that the table still is at the snapshot it was f
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import sqlalchemy
-from sqlalchemy import func, select, text
-from sqlalchemy.exc import OperationalError
 
 from assets.lake.audit import Audit, audit_commit
 from assets.lake.commits import CommitLost, commit_files, take_back
@@ -43,7 +41,7 @@ from assets.lake.intervals import (
 )
 from contracts.lake import LakeTable
 from resources.lake import LakeResource, Staging
-from resources.postgres import PostgresResource
+from resources.postgres import LockIsHeld, PostgresResource
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -121,15 +119,12 @@ def hold_table(
     Raises:
         TableIsBusy: another was, for `lock_seconds`.
     """
-    with postgres.connect() as connection:
-        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-        key = func.hashtextextended(f"lake {table.name}", 0)
-        connection.execute(text(f"SET lock_timeout = {int(lock_seconds * 1000):d}"))
+    with ExitStack() as stack:
         try:
-            connection.execute(select(func.pg_advisory_lock(key)))
-        except OperationalError as error:
-            if getattr(error.orig, "sqlstate", None) != "55P03":
-                raise
+            connection = stack.enter_context(
+                postgres.hold_lock(f"lake {table.name}", seconds=lock_seconds)
+            )
+        except LockIsHeld as error:
             raise TableIsBusy(
                 f"another batch has been at work on {table.name} for {lock_seconds:.0f} s"
             ) from error

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from dagster import AssetKey, MaterializeResult, MetadataValue, TableRecord, asset
 
-from assets.lake.mart_assets import marts_file
+from assets.lake.dbt_command import hold_marts, marts_file
 from assets.pictures import embed_picture, new_picture
 from contracts.settings import load_settings
 from resources.lake import LakeResource
+from resources.postgres import PostgresResource
 from resources.trino import TrinoResource
 
 if TYPE_CHECKING:
@@ -42,9 +43,11 @@ Rows = Sequence[tuple[Any, ...]]
     kinds={"duckdb"},
     owners=["team:data-platform"],
 )
-def lake_report(lake: LakeResource, trino: TrinoResource) -> MaterializeResult[Any]:
+def lake_report(
+    lake: LakeResource, trino: TrinoResource, postgres: PostgresResource
+) -> MaterializeResult[Any]:
     """Read the marts and draw them."""
-    with _open_marts(lake, trino) as marts:
+    with hold_marts(load_settings(), postgres), _open_marts(lake, trino) as marts:
         return MaterializeResult(
             metadata={
                 "usage_by_hour": _plot_hours(marts),

@@ -77,3 +77,21 @@
         from {{ relation }}
     ) as unnested
 {%- endmacro %}
+
+{# A row for each value of the list column `list` of `relation`: the columns `keys`, then `value`. #}
+{% macro unnest_values(relation, list, keys, value) -%}
+    {{ return(adapter.dispatch('unnest_values')(relation, list, keys, value)) }}
+{%- endmacro %}
+{% macro default__unnest_values(relation, list, keys, value) -%}
+    select
+        {{ keys | join(', ') }},
+        item.{{ value }}
+    from {{ relation }}
+    cross join unnest({{ list }}) as item ({{ value }})
+{%- endmacro %}
+{% macro duckdb__unnest_values(relation, list, keys, value) -%}
+    select
+        {{ keys | join(', ') }},
+        unnest({{ list }}) as {{ value }}
+    from {{ relation }}
+{%- endmacro %}

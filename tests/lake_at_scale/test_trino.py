@@ -6,24 +6,29 @@ import duckdb
 import psycopg
 import pyarrow as pa
 import pytest
-from dagster import AssetKey, RunRequest
+from dagster import AssetKey
 
 from assets.lake.batch import move_day
-from assets.lake.dbt_project import read_model_specs
+from assets.lake.dbt_command import marts_file
 from assets.lake.iceberg_tables import load_table
-from assets.lake.mart_assets import MARTS_JOB, marts_file
+from assets.lake.mart_schedule import request_build
 from contracts.lake import LAKE_TABLES
 from contracts.settings import load_settings
 from resources.lake import LakeResource
 from resources.postgres import PostgresResource
 from resources.trino import QueryFailed, QueryRefused, TooManyRows, TrinoResource
 from tests.support.dagster_runs import Orchestrator
+from tests.support.lake_marts import (
+    CHANGED,
+    insert_early_events,
+    insert_late_events,
+    move_everything,
+    read_marts,
+)
 from tests.support.lake_rows import DAY, insert_everything
 
 # The first run on a machine fetches the servers.
 pytestmark = pytest.mark.timeout(1200)
-
-MARTS = [spec.key.path[-1] for spec in read_model_specs() if spec.key.path[0] == "marts"]
 
 
 @pytest.fixture
@@ -65,7 +70,7 @@ def test_three_engines_read_the_same(
     assert nested.to_pylist() == [{"n": 171 * 4, "best": 0.75}]
 
 
-def test_the_marts_are_the_same_on_duckdb_and_trino(
+def test_the_marts_are_the_same_on_duckdb_and_trino_built_in_steps_and_at_once(
     database_url: str,
     postgres: PostgresResource,
     lake: LakeResource,
@@ -73,28 +78,39 @@ def test_the_marts_are_the_same_on_duckdb_and_trino(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with psycopg.connect(database_url) as connection:
-        insert_everything(connection, 200)
-    embedded = LakeResource(database_url=database_url, warehouse=f"file://{tmp_path / 'lake'}")
-    for each, catalog in ((lake, "nessie"), (embedded, "embedded")):
-        monkeypatch.setenv("SLUICE_LAKE_CATALOG", catalog)
-        _move_everything(postgres, each)
+    def build(each: LakeResource, *, full_refresh: bool = False) -> None:
         orchestrator = Orchestrator(
             database_url=database_url, nats_url="nats://127.0.0.1:1", lake=each
         )
-        result = orchestrator.run(RunRequest(job_name=MARTS_JOB))
+        result = orchestrator.run(
+            request_build(*CHANGED).with_replaced_attrs(
+                run_config={"ops": {"lake_models": {"config": {"full_refresh": full_refresh}}}}
+            )
+        )
         assert AssetKey("lake_report") in {
             event.asset_key for event in result.get_asset_materialization_events()
         }
 
+    with psycopg.connect(database_url) as connection:
+        insert_early_events(connection)
+    move_everything(postgres, lake)
+    build(lake)
+    with psycopg.connect(database_url) as connection:
+        insert_late_events(connection)
+    move_everything(postgres, lake)
+    build(lake)
+    in_steps = read_marts(trino.query)
+    build(lake, full_refresh=True)
+    at_once = read_marts(trino.query)
+
+    monkeypatch.setenv("SLUICE_LAKE_CATALOG", "embedded")
+    embedded = LakeResource(database_url=database_url, warehouse=f"file://{tmp_path / 'lake'}")
+    move_everything(postgres, embedded)
+    build(embedded)
+
     with duckdb.connect(str(marts_file(load_settings())), read_only=True) as marts:
-        for mart in MARTS:
-            by_trino = trino.query(f"SELECT * FROM marts.{mart}")
-            by_duckdb = marts.execute(f"SELECT * FROM marts.{mart}").to_arrow_table()
-            assert by_trino.num_rows == by_duckdb.num_rows > 0, mart
-            assert sorted(map(str, by_trino.to_pylist())) == sorted(
-                map(str, by_duckdb.cast(by_trino.schema).to_pylist())
-            ), mart
+        by_duckdb = read_marts(lambda statement: marts.execute(statement).to_arrow_table())
+    assert in_steps == at_once == by_duckdb
 
 
 def test_queries_only_read_and_within_limits(trino: TrinoResource) -> None:

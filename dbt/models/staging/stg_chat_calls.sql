@@ -13,6 +13,7 @@ select
     is_usage_estimate,
     duration_seconds,
     first_token_seconds,
+    source_chunk_ids,
     {{ list_length('source_chunk_ids') }} as source_chunk_count,
     occurred_at,
     {{ utc_hour('occurred_at') }} as hour,

@@ -6,3 +6,8 @@
 {% macro percentile(share, value, rank, count) -%}
     min(case when {{ rank }} >= {{ share }} * {{ count }} then {{ value }} end)
 {%- endmacro %}
+
+{# The share of rows, from 0 to 1, for which the condition is true. #}
+{% macro share_of_rows(condition) -%}
+    cast(count(case when {{ condition }} then 1 end) as double) / count(*)
+{%- endmacro %}

@@ -8,6 +8,7 @@ with ranked as (
         row_number() over (partition by day, method order by duration_seconds) as duration_rank,
         count(*) over (partition by day, method) as duration_count
     from {{ ref('int_retrievals') }}
+    where {{ is_built('occurred_at') }}
 )
 
 select
@@ -19,6 +20,9 @@ select
     count(case when hit_count > 0 then 1 end) as hit_search_count,
     count(case when injected_count > 0 then 1 end) as injected_search_count,
     count(case when is_answered_with_passages then 1 end) as answered_search_count,
+    {{ share_of_rows('hit_count > 0') }} as hit_rate,
+    {{ share_of_rows('injected_count > 0') }} as injection_rate,
+    {{ share_of_rows('is_answered_with_passages') }} as answer_rate,
     cast(sum(injected_count) as bigint) as injected_passage_count,
     cast(sum(dropped_count) as bigint) as dropped_passage_count,
     cast(sum(injected_tokens) as bigint) as injected_tokens,

@@ -4,7 +4,7 @@ with ranked as (
         row_number() over (partition by day, name order by duration_seconds) as duration_rank,
         count(*) over (partition by day, name) as duration_count
     from {{ ref('int_flow_stages') }}
-    where duration_seconds is not null
+    where duration_seconds is not null and {{ is_built('occurred_at') }}
 )
 
 select

@@ -3,7 +3,7 @@ with scores as (
     {% for kind in ['vector', 'text', 'fused', 'maxsim'] -%}
     select day, method, '{{ kind }}' as score_kind, {{ kind }}_score as score
     from {{ ref('int_retrieval_candidates') }}
-    where {{ kind }}_score is not null
+    where {{ kind }}_score is not null and {{ is_built('occurred_at') }}
     {% if not loop.last %}union all{% endif %}
     {% endfor %}
 )

@@ -5,7 +5,7 @@ with first_user_messages as (
         content,
         row_number() over (partition by event_id order by item_number) as user_message_number
     from {{ ref('int_pair_messages') }}
-    where role = 'user'
+    where role = 'user' and {{ is_built('occurred_at') }}
 )
 
 select
@@ -17,9 +17,11 @@ select
     pairs.model,
     pairs.prompt_tokens,
     pairs.completion_tokens,
-    pairs.occurred_at
+    pairs.occurred_at,
+    pairs.day
 from {{ ref('stg_chat_pairs') }} as pairs
 inner join first_user_messages
     on
         pairs.event_id = first_user_messages.event_id
         and first_user_messages.user_message_number = 1
+where {{ is_built('pairs.occurred_at') }}

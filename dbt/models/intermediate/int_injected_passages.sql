@@ -1,0 +1,3 @@
+{{ unnest_values(
+    ref('stg_compositions'), 'chunk_ids', ['event_id', 'correlation_id', 'occurred_at', 'day'], 'chunk_id'
+) }}
