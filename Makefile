@@ -1,6 +1,6 @@
 # Set-up and everyday commands. `make dev` and `make test` need Python 3.11 and make alone.
 .DEFAULT_GOAL := help
-.PHONY: help dev test test-faults test-images lint types rooms pytest bench protos dashboards lock clean
+.PHONY: help dev test test-faults test-images lint types rooms pytest bench docs protos dashboards lock clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -41,6 +41,9 @@ test-images: .venv/dev ## Build the container images without a registry, and run
 bench: .venv/dev ## Measure against floors and peers; writes benchmarks/results/latest.json
 	@bash .ci/system-packages nginx=nginx-light wrk
 	$(BIN)/python -m benchmarks
+
+docs: .venv/dev ## Write docs/reference anew, of settings, commands, events and metrics
+	$(BIN)/python -m sluice.reference
 
 protos: .venv/dev ## Generate the modules of the gRPC interface anew
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. \

@@ -145,7 +145,7 @@ def test_late_events_leave_the_marts_as_a_full_refresh_would(
     with psycopg.connect(database_url) as connection:
         insert_late_events(connection)
     move_everything(postgres, lake)
-    untouched = f"marts.model_usage_daily SET call_count = call_count {{}} WHERE day = '{LONG_AGO}'"
+    untouched = f"marts.tool_call_daily SET call_count = call_count {{}} WHERE day = '{LONG_AGO}'"
     with duckdb.connect(str(marts_file(load_settings()))) as connection:
         connection.execute(f"UPDATE {untouched.format('+ 1')}")
 
