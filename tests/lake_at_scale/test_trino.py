@@ -125,5 +125,5 @@ def test_queries_only_read_and_within_limits(trino: TrinoResource) -> None:
         trino.query("SELECT * FROM sluice.no_such_table")
     many = "UNNEST(sequence(1, 10000))"
     endless = f"SELECT count(*) FROM {many} CROSS JOIN {many} CROSS JOIN {many}"
-    with pytest.raises(QueryFailed, match=r"maximum run time limit of 1\.00s"):
+    with pytest.raises(QueryFailed, match=r"maximum time limit of 1\.00s"):
         TrinoResource(max_seconds=1).query(endless)
