@@ -6,8 +6,11 @@ fork takes neither along.
 
 import gc
 import importlib
+import os
 import runpy
 from pathlib import Path
+
+from contracts.child_processes import end_with_parent
 
 DEFINITIONS = Path(__file__).resolve().parents[2] / "platform" / "definitions.py"
 
@@ -44,6 +47,8 @@ def load() -> None:
     threads = len(list(tasks.iterdir())) if tasks.is_dir() else 1
     if threads != 1:
         raise TemplateHasThreads(f"{threads} threads after the imports")
+    # Dagster takes a run for dead when the template is: let it be so.
+    os.register_at_fork(after_in_child=end_with_parent)
     # The objects of the imports stay as long as the process: a run's collector passes them by,
     # and their pages stay shared.
     gc.collect()
