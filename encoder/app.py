@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -18,6 +19,9 @@ from encoder.errors import InvalidRequest, NotReady
 from encoder.metrics import EncoderMetrics
 from encoder.service import EncoderService
 
+if TYPE_CHECKING:
+    from contracts.tracing.tracing import Tracing
+
 _ENDPOINTS: Mapping[
     str, tuple[Callable[[EncoderService, bytes], Awaitable[bytes]], type[Dialect]]
 ] = {
@@ -29,7 +33,10 @@ _ENDPOINTS: Mapping[
 
 
 def create_app(
-    service: EncoderService, metrics: EncoderMetrics, lifespan: Lifespan[Starlette]
+    service: EncoderService,
+    metrics: EncoderMetrics,
+    lifespan: Lifespan[Starlette],
+    tracing: "Tracing | None" = None,
 ) -> Starlette:
     """Return the HTTP side as an ASGI application."""
 
@@ -55,7 +62,7 @@ def create_app(
     endpoints = [
         Route(
             path,
-            JsonEndpoint(path, partial(handle, service), dialect(), metrics),
+            JsonEndpoint(path, partial(handle, service), dialect(), metrics, tracing),
             methods=["POST"],
         )
         for path, (handle, dialect) in _ENDPOINTS.items()

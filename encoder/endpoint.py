@@ -2,18 +2,25 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from contracts.headers import TRACEPARENT
 from encoder.body import read_body
 from encoder.dialects import Dialect
 from encoder.disconnect import ClientDisconnected, unless_disconnected
 from encoder.errors import EncoderError
 from encoder.metrics import EncoderMetrics
 
+if TYPE_CHECKING:
+    from contracts.tracing.tracing import Tracing
+
 _CLIENT_CLOSED_REQUEST = 499
 """Counted where the client went away before an answer; nginx's number, never sent."""
+
+_TRACEPARENT = TRACEPARENT.lower().encode()
 
 _log = structlog.get_logger("encoder.endpoint")
 
@@ -25,12 +32,18 @@ class JsonEndpoint:
     """A bare ASGI application for one path."""
 
     def __init__(
-        self, path: str, handle: Handler, dialect: Dialect, metrics: EncoderMetrics
+        self,
+        path: str,
+        handle: Handler,
+        dialect: Dialect,
+        metrics: EncoderMetrics,
+        tracing: "Tracing | None" = None,
     ) -> None:
         self._path = path
         self._handle = handle
         self._dialect = dialect
         self._metrics = metrics
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -43,6 +56,20 @@ class JsonEndpoint:
             pass
         finally:
             self._metrics.observe_request(self._path, status, time.perf_counter() - started)
+            if self._tracing is not None:
+                traceparent = dict(scope["headers"]).get(_TRACEPARENT, b"").decode("latin-1")
+                attributes = {
+                    "http.request.method": scope["method"],
+                    "http.route": self._path,
+                    "http.response.status_code": status,
+                }
+                self._tracing.record_served_call(
+                    f"{scope['method']} {self._path}",
+                    traceparent,
+                    started,
+                    attributes,
+                    error=f"status {status}" if status >= 500 else None,
+                )
 
     async def _answer(
         self, scope: Scope, receive: Receive

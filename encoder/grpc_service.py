@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 import grpc.aio
@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as grpc_health_aio
 
 from contracts.encoder import MAX_MESSAGE_BYTES, RETRY_AFTER
+from contracts.headers import TRACEPARENT
 from contracts.protos import encoder_pb2
 from contracts.protos.encoder_pb2_grpc import (
     EncoderServicer,
@@ -21,6 +22,9 @@ from encoder.metrics import EncoderMetrics
 from encoder.service import EncoderService
 from knowledge.encoding.embedding_messages import to_message
 from knowledge.ports import EmbeddingKind
+
+if TYPE_CHECKING:
+    from contracts.tracing.tracing import Tracing
 
 R = TypeVar("R")
 
@@ -55,8 +59,10 @@ _log = structlog.get_logger("encoder.grpc")
 class GrpcServer:
     """Listens on its port, and says over the health service when the model is there."""
 
-    def __init__(self, service: EncoderService, metrics: EncoderMetrics) -> None:
-        self._servicer = _EncoderServicer(service, metrics)
+    def __init__(
+        self, service: EncoderService, metrics: EncoderMetrics, tracing: "Tracing | None" = None
+    ) -> None:
+        self._servicer = _EncoderServicer(service, metrics, tracing)
         self._health = grpc_health_aio.HealthServicer()
         self._server: Any = None
 
@@ -87,9 +93,12 @@ class GrpcServer:
 class _EncoderServicer(EncoderServicer):
     """Answers what the proto declares."""
 
-    def __init__(self, service: EncoderService, metrics: EncoderMetrics) -> None:
+    def __init__(
+        self, service: EncoderService, metrics: EncoderMetrics, tracing: "Tracing | None"
+    ) -> None:
         self._service = service
         self._metrics = metrics
+        self._tracing = tracing
 
     async def Describe(  # noqa: N802 - the proto's name
         self, _request: encoder_pb2.DescribeRequest, context: Any
@@ -155,6 +164,26 @@ class _EncoderServicer(EncoderServicer):
             self._metrics.observe_request(
                 f"grpc/{method}", code.name, time.perf_counter() - started
             )
+            if self._tracing is not None:
+                self._trace(self._tracing, method, code, started, context)
+
+    def _trace(
+        self, tracing: "Tracing", method: str, code: grpc.StatusCode, started: float, context: Any
+    ) -> None:
+        metadata = dict(context.invocation_metadata() or ())
+        attributes = {
+            "rpc.system": "grpc",
+            "rpc.service": _SERVICE_NAME,
+            "rpc.method": method,
+            "rpc.grpc.status_code": code.value[0],
+        }
+        tracing.record_served_call(
+            f"{_SERVICE_NAME}/{method}",
+            metadata.get(TRACEPARENT),
+            started,
+            attributes,
+            error=None if code is grpc.StatusCode.OK else code.name,
+        )
 
 
 def _metadata_of(error: EncoderError) -> tuple[tuple[str, str], ...]:

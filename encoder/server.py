@@ -13,7 +13,14 @@ import uvicorn
 from starlette.applications import Starlette
 
 from contracts.listening import CannotListen, explain_taken_port, is_loopback, open_listener
-from contracts.settings import EncoderSettings, SettingsError, load_settings
+from contracts.settings import (
+    EncoderSettings,
+    SettingsError,
+    TelemetrySettings,
+    load_settings,
+)
+from contracts.tracing.opening import TracingError, open_tracing
+from contracts.tracing.span_collector import SpanCollector
 from encoder.app import create_app
 from encoder.grpc_service import GrpcServer
 from encoder.logs import configure_logging
@@ -25,6 +32,7 @@ from knowledge.encoding.model_directory import ModelDirectoryError
 
 _KEEP_ALIVE_SECONDS = 75
 _ENDING_REQUESTS_SECONDS = 1
+_TRACES_SECONDS = 1.0
 
 _log = structlog.get_logger("encoder")
 
@@ -34,22 +42,31 @@ def main() -> None:
     try:
         settings = load_settings()
         configure_logging(settings.gateway.log_format)
-        serve(settings.encoder, lambda: load_encoder(settings.encoder, settings.models_dir))
-    except (SettingsError, ModelDirectoryError, CannotListen) as error:
+        serve(
+            settings.encoder,
+            lambda: load_encoder(settings.encoder, settings.models_dir),
+            settings.telemetry,
+        )
+    except (SettingsError, ModelDirectoryError, CannotListen, TracingError) as error:
         sys.exit(f"encoder: {error}")
 
 
-def serve(settings: EncoderSettings, load: Callable[[], EncoderEngine]) -> None:
+def serve(
+    settings: EncoderSettings,
+    load: Callable[[], EncoderEngine],
+    telemetry: TelemetrySettings | None = None,
+) -> None:
     """Serve over HTTP and gRPC until SIGINT or SIGTERM.
 
     Both answer at once, with "not ready" until `load` has returned the engine.
 
     Raises:
         CannotListen: a port cannot be bound.
+        TracingError: spans cannot be sent as the environment asks.
         Exception: what `load` raised.
     """
     with open_listener(settings.host, settings.port, setting="encoder.port") as listener:
-        encoder = EncoderServer(settings, load)
+        encoder = EncoderServer(settings, load, telemetry)
         # uvicorn raises the signal that stopped it once more, after it has shut down.
         with suppress(KeyboardInterrupt):
             encoder.http.run(sockets=[listener])
@@ -63,17 +80,24 @@ class EncoderServer:
     `http` is the server to run; the rest comes and goes with it.
     """
 
-    def __init__(self, settings: EncoderSettings, load: Callable[[], EncoderEngine]) -> None:
+    def __init__(
+        self,
+        settings: EncoderSettings,
+        load: Callable[[], EncoderEngine],
+        telemetry: TelemetrySettings | None = None,
+    ) -> None:
         self._settings = settings
         self._load = load
         self._metrics = EncoderMetrics()
         self._service = EncoderService(settings, self._metrics)
-        self._grpc = GrpcServer(self._service, self._metrics)
+        self._tracing = open_tracing(telemetry or TelemetrySettings(), "sluice-encoder")
+        self._metrics.registry.register(SpanCollector(self._tracing))
+        self._grpc = GrpcServer(self._service, self._metrics, self._tracing)
         self.failure: Exception | None = None
         """What ended the server, if it was not a signal."""
         self.http = uvicorn.Server(
             uvicorn.Config(
-                create_app(self._service, self._metrics, self._lifespan),
+                create_app(self._service, self._metrics, self._lifespan, self._tracing),
                 loop="uvloop",
                 http="httptools",
                 ws="none",
@@ -112,6 +136,8 @@ class EncoderServer:
             await asyncio.gather(loading, return_exceptions=True)
             await self._grpc.stop()
             await self._service.close()
+            if self._tracing is not None:
+                await asyncio.to_thread(self._tracing.close, _TRACES_SECONDS)
             _log.info("encoder stopped")
 
     @property

@@ -15,6 +15,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from contracts.settings import Settings
+from contracts.tracing.opening import open_tracing
+from contracts.tracing.span_collector import SpanCollector
 from gateway.access.opening import open_access
 from gateway.anthropic.endpoints import CountTokensEndpoint, MessagesEndpoint
 from gateway.backends.metrics import BackendCollector
@@ -55,6 +57,8 @@ from knowledge.encoding.deferred_encoder import DeferredEncoder
 from knowledge.hybrid_search import HybridIndex
 
 ENDING_CALLS_SECONDS = 0.5
+TRACES_SECONDS = 1.0
+"""In which the last spans are shipped, after all else."""
 
 _log = structlog.get_logger("gateway")
 
@@ -89,6 +93,13 @@ def create_app(
         max_bytes=settings.gateway.publish_queue_bytes,
     )
     metrics.watch_publisher(publisher)
+    tracing = open_tracing(settings.telemetry, "sluice-gateway")
+    metrics.watch(SpanCollector(tracing))
+    traces = None
+    if tracing is not None:
+        from gateway.request_traces import RequestTraces
+
+        traces = RequestTraces(tracing)
     pool = UpstreamPool()
     router = BackendRouter(settings.backends, pool, settings.routing, worker.make_slots)
     metrics.watch(BackendCollector(router))
@@ -128,6 +139,8 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            if tracing is not None:
+                stack.push_async_callback(asyncio.to_thread, tracing.close, TRACES_SECONDS)
             stack.push_async_callback(database.close)
             if encoder is not None:
                 stack.push_async_callback(encoder.close)
@@ -178,7 +191,7 @@ def create_app(
             Route("/openapi.json", show_document, methods=["GET"]),
         ],
         middleware=[
-            Middleware(RequestContextMiddleware),
+            Middleware(RequestContextMiddleware, traces=traces),
             Middleware(LoggerMiddleware, metrics=metrics),
             Middleware(RecoveryMiddleware),
             Middleware(AccessMiddleware, access=access),

@@ -8,7 +8,8 @@ from datetime import datetime
 
 from contracts.event_ids import new_event_id
 from contracts.headers import CORRELATION_ID, REQUEST_ID, TRACEPARENT
-from contracts.payloads import TokenUsage
+from contracts.payloads import FlowStage, TokenUsage
+from contracts.tracing.trace_context import TraceContext
 from gateway.access.grant import Grant
 from gateway.errors import Header
 
@@ -22,6 +23,24 @@ _TRACEPARENT = re.compile(
     rb"(?:00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
     rb"|(?!00|ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[\x21-\x7e]{1,200})?)"
 )
+
+
+CLIENT_CLOSED_REQUEST = 499
+"""Noted where the client went away before an answer; nginx's number, never sent."""
+
+
+@dataclass(slots=True)
+class RequestTrace:
+    """The spans of a request that is traced, and what is said of them in the end."""
+
+    own: TraceContext
+    parent: TraceContext | None
+    """The caller's span."""
+    backend: TraceContext
+    embed: TraceContext
+    stages: Sequence[FlowStage] = ()
+    first_token_seconds: float | None = None
+    """From the request's arrival."""
 
 
 @dataclass(slots=True)
@@ -48,6 +67,13 @@ class RequestContext:
     backend: str | None = None
     call_status: str | None = None
     usage: TokenUsage = field(default_factory=TokenUsage)
+    trace: RequestTrace | None = None
+    """None where the request is not traced here."""
+
+    @property
+    def backend_traceparent(self) -> str | None:
+        """What a backend's spans are to belong to."""
+        return self.traceparent if self.trace is None else self.trace.backend.traceparent
 
     def require_model(self, model: str) -> None:
         """Return if the caller may use `model`. Raises ModelNotAllowed."""

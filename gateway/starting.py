@@ -9,6 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 from contracts import listening
 from contracts.broker_access import BrokerAccessError
 from contracts.settings import Settings
+from contracts.tracing.opening import TracingError, check_protocol
 from gateway.access.key_file import KeyFileError
 from gateway.access.opening import KeysNeeded, open_access
 from gateway.access.rate_limits import LocalLevels
@@ -43,8 +44,9 @@ def require_usable(settings: Settings) -> None:
         open_access(settings, LocalLevels())
         open_tls(settings.gateway)
         settings.broker.check()
+        check_protocol(settings.telemetry)
         _require_database_url(settings.database_url)
-    except (KeyFileError, KeysNeeded, TlsError, BrokerAccessError) as error:
+    except (KeyFileError, KeysNeeded, TlsError, BrokerAccessError, TracingError) as error:
         raise CannotStart(str(error)) from error
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy
 
 from assets.batch_config import EventBatchConfig
+from assets.event_records.batch_trace import BatchTrace
 from assets.event_records.bulk_insert import BulkInsert
 from assets.event_records.dead_letters import DeadLetter, Reason, record_dead_letters
 from assets.event_records.derived_rows import BulkUpsert
@@ -83,6 +84,7 @@ async def persist_batch(
     *,
     client: JetStreamClient,
     postgres: PostgresResource,
+    trace: BatchTrace | None = None,
 ) -> BatchOutcome:
     """Write the batch's rows and dead letters in one transaction. Nothing is settled here.
 
@@ -92,12 +94,14 @@ async def persist_batch(
     """
     with postgres.begin() as connection:
         letters = await _letters_of_given_up(client, batch)
-        pages = read_ranges(
+        pages: AsyncIterator[Sequence[StreamMessage]] = read_ranges(
             client,
             stream=PIPELINE,
             subject=consumer.subject,
             ranges=batch.sequence_ranges,
         )
+        if trace is not None:
+            pages = trace.watch(pages)
         outcome, refused = await write_messages(kind, pages, connection)
         letters += refused
         outcome.expected = sum(each.count for each in batch.ranges)

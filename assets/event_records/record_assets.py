@@ -19,6 +19,7 @@ from dagster import (
 )
 
 from assets.batch_config import EventBatchConfig
+from assets.event_records.batch_trace import BatchTrace, open_batch_trace
 from assets.event_records.derived_rows import DerivedRows
 from assets.event_records.kinds import RECORD_KINDS, RecordKind
 from assets.event_records.persist import (
@@ -81,12 +82,17 @@ def build_record_asset(kind: RecordKind) -> AssetsDefinition:
                 " [{first: 1, last: 100}]; the sensors do so by themselves."
             )
         hold_until_process_ends(postgres, context.run.run_id)
+        trace = open_batch_trace(context.run.run_id, kind.asset_name)
         try:
-            outcome, waiting = run_async(_run_batch(kind, config, jetstream, postgres))
-        except Exception:
+            outcome, waiting = run_async(_run_batch(kind, config, jetstream, postgres, trace))
+        except Exception as error:
+            if trace is not None:
+                trace.finish({}, error=repr(error))
             context.log.exception("the batch failed and is given back")
             run_async(give_back_batch(jetstream, consumer, config))
             raise
+        if trace is not None:
+            trace.finish(_trace_figures(outcome))
         context.log.info(
             f"{outcome.new_rows} rows written, {outcome.duplicates} duplicates,"
             f" {outcome.dead_letters} dead letters"
@@ -109,16 +115,28 @@ async def _run_batch(
     batch: EventBatchConfig,
     jetstream: JetStreamResource,
     postgres: PostgresResource,
+    trace: BatchTrace | None,
 ) -> tuple[BatchOutcome, int]:
     """Persist and settle the batch; return its outcome and how many events still wait."""
     consumer = consumer_of_job(kind.job_name)
     async with jetstream.connect() as client:
-        outcome = await persist_batch(kind, consumer, batch, client=client, postgres=postgres)
+        outcome = await persist_batch(
+            kind, consumer, batch, client=client, postgres=postgres, trace=trace
+        )
         await terminate_dead_letters(client, consumer, outcome)
         if kind.asset_name not in DEFERRED_SETTLEMENT:
             await acknowledge_batch(client, consumer, batch, outcome.settled)
         info = await client.jetstream().consumer_info(PIPELINE, consumer.durable_name)
     return outcome, info.num_pending or 0
+
+
+def _trace_figures(outcome: BatchOutcome) -> dict[str, int]:
+    return {
+        "messages_read": outcome.read,
+        "rows_written": outcome.new_rows,
+        "duplicates_skipped": outcome.duplicates,
+        "dead_letters": outcome.dead_letters,
+    }
 
 
 def _derived_materialization(derived: DerivedRows, outcome: BatchOutcome) -> AssetMaterialization:

@@ -1,6 +1,6 @@
 """The one list of metrics: who exposes what, in which unit, with which labels."""
 
-from contracts.metrics import encoder, gateway, pipeline, telemetry
+from contracts.metrics import encoder, gateway, pipeline, telemetry, traces
 from contracts.metrics.definition import Exposer, Metric, defined_in
 from contracts.metrics.processes import PROCESS_METRICS
 
@@ -9,6 +9,7 @@ METRICS: tuple[Metric, ...] = (
     *defined_in(encoder),
     *defined_in(telemetry),
     *defined_in(pipeline),
+    *defined_in(traces),
     *PROCESS_METRICS,
 )
 

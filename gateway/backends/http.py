@@ -175,8 +175,8 @@ class HttpBackend:
         """
         target, head = self._targets.get(request.path) or self._make_target(request.path)
         fields = [head, context.correlation_id.encode("ascii")]
-        if context.traceparent is not None:
-            fields += (b"\r\n", _TRACEPARENT_FIELD, context.traceparent.encode("ascii"))
+        if (traceparent := context.backend_traceparent) is not None:
+            fields += (b"\r\n", _TRACEPARENT_FIELD, traceparent.encode("ascii"))
         for name, value in context.headers.items():
             if name.startswith(_PASSED_ON_PREFIXES) and not _may_be_secret(name):
                 if name.decode("latin-1") not in request.headers:

@@ -108,6 +108,10 @@ class CallRecord:
             telemetry = ToolCallTelemetry(function_name=call.name, model=request.model)
             events.append((PipelineSubject.TOOL_CALL, request_event(tool_call, self.context)))
             events.append((TelemetrySubject.TOOL_CALL, request_event(telemetry, self.context)))
+        stages = self._stages(status, error, ended)
+        if self.context.trace is not None:
+            self.context.trace.stages = stages
+            self.context.trace.first_token_seconds = first_token_seconds
         lineage = FlowLineage(
             dialect=self.dialect,
             model=request.model,
@@ -115,7 +119,7 @@ class CallRecord:
             status=status,
             started_at=self.context.started_at,
             duration_seconds=duration,
-            stages=self._stages(status, error, ended),
+            stages=stages,
             source_chunk_ids=source_chunk_ids,
             # Telemetry is not persisted: the lineage would join to nothing.
             event_ids=[

@@ -6,6 +6,7 @@ from time import perf_counter
 from starlette.types import Receive, Send
 
 from contracts.encoder import MODEL_ALIAS
+from contracts.payloads import FlowStage
 from gateway.backends.route import ModelRoute
 from gateway.backends.router import BackendRouter
 from gateway.chat.writers import send_whole
@@ -85,6 +86,11 @@ class EmbeddingsService:
             context.backend, stage = server.backend, "backend"
             reply = await embed_by_backend(server, request, context)
         seconds = perf_counter() - started
+        if context.trace is not None:
+            offset = started - context.started
+            context.trace.stages = [
+                FlowStage(name=stage, offset_seconds=offset, duration_seconds=seconds)
+            ]
         timing = f"{stage};dur={seconds * 1000:.3f}"
         reply.headers.append((b"server-timing", timing.encode()))
         if 200 <= reply.status < 300:

@@ -7,14 +7,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.logs import request_log
 from gateway.metrics import GatewayMetrics
-from gateway.request_context import current_request
+from gateway.request_context import CLIENT_CLOSED_REQUEST, current_request
 
 _KEY_MARK = "sk-"
 _KEY = re.compile(r"sk-[A-Za-z0-9_-]{16,}")
 """An API key in a path, where none belongs; OpenAI's and others' begin like ours."""
-
-CLIENT_CLOSED_REQUEST = 499
-"""Logged where the client went away before an answer; nginx's number, never sent."""
 
 
 class LoggerMiddleware:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,6 +16,9 @@ from gateway.request_context import (
     read_traceparent,
 )
 
+if TYPE_CHECKING:
+    from gateway.request_traces import RequestTraces
+
 _RESPONSE_HEADER = CORRELATION_ID.encode()
 _LIMITS = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
@@ -26,8 +30,9 @@ class RequestContextMiddleware:
     middleware further in, which saves each of them a wrapper on every streamed chunk.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, traces: "RequestTraces | None" = None) -> None:
         self._app = app
+        self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -58,7 +63,14 @@ class RequestContextMiddleware:
             await send(message)
 
         current_request.set(context)
-        await self._app(scope, receive, send_with_context)
+        if self._traces is None:
+            await self._app(scope, receive, send_with_context)
+            return
+        self._traces.begin(scope, context)
+        try:
+            await self._app(scope, receive, send_with_context)
+        finally:
+            self._traces.end(scope, context)
 
 
 def _replace_limits(headers: list[Header], own: Sequence[Header]) -> None:

@@ -7,8 +7,10 @@ from typing import Any, Self
 import grpc
 import grpc.aio
 
+from contracts.headers import TRACEPARENT
 from contracts.protos import encoder_pb2
 from contracts.protos.encoder_pb2_grpc import EncoderStub
+from contracts.tracing.trace_context import outgoing_traceparent
 from knowledge.encoding.remote_calls import (
     CHANNEL_OPTIONS,
     embed_request,
@@ -97,9 +99,16 @@ class RemoteEncoder:
             self._stub = EncoderStub(self._channel)  # type: ignore[no-untyped-call]
         timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
         try:
-            return await getattr(self._stub, method)(request, timeout=timeout)
+            return await getattr(self._stub, method)(
+                request, timeout=timeout, metadata=_trace_metadata()
+            )
         except grpc.aio.AioRpcError as error:
             raise translate_error(error, self._target, timeout) from error
+
+
+def _trace_metadata() -> tuple[tuple[str, str], ...] | None:
+    traceparent = outgoing_traceparent.get()
+    return None if traceparent is None else ((TRACEPARENT, traceparent),)
 
 
 class BlockingRemoteEncoder:

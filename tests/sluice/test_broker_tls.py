@@ -203,6 +203,7 @@ def test_a_chat_s_events_become_rows_over_tls(
         assert reply.status_code == 200, reply.text
     for name, value in broker_variables(broker.access("dagster")).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SLUICE_DATA_DIR", str(tmp_path / "data"))
     orchestrator = Orchestrator(database_url=database_url, nats_url="")
     for sensor in ("nats_dagster_chat_persist", "nats_dagster_flow_lineage"):
         assert all(each.success for each in orchestrator.drain(sensor))
