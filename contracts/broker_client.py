@@ -48,6 +48,21 @@ class BrokerClient(Client):
         except (Error, OSError, TimeoutError):
             self._abandon_transport()
             raise
+        self._mend_tls_protocol()
+
+    def _mend_tls_protocol(self) -> None:
+        """Tell asyncio's protocol that it speaks TLS, as nats-py does not.
+
+        It would keep its half of a connection that the server has closed, which TLS cannot, and
+        asyncio would warn of that each time.
+        """
+        transport = self._transport
+        if not isinstance(transport, TcpTransport):
+            return
+        writer = transport._io_writer
+        if writer is not None and writer is not transport._bare_io_writer:
+            protocol: Any = writer.transport.get_protocol()
+            protocol._over_ssl = True
 
     def _abandon_transport(self) -> None:
         """Close a connection that was refused.

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from contracts.settings import Settings
+from sluice.backup.commands import backup, restore
 from sluice.dagster import dagster
 from sluice.dead_letters import dead_letters
 from sluice.devstack.commands import devstack
@@ -28,6 +29,8 @@ def main() -> None:
 main.add_command(dagster)
 main.add_command(devstack)
 main.add_command(keys)
+main.add_command(backup)
+main.add_command(restore)
 main.add_command(dead_letters)
 main.add_command(forget)
 main.add_command(lake)

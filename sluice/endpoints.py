@@ -75,6 +75,11 @@ def withdraw(data_dir: Path) -> None:
     (data_dir / _FILE).unlink(missing_ok=True)
 
 
+def is_running(data_dir: Path) -> bool:
+    """Return whether a platform runs with this data directory."""
+    return _read(data_dir / _FILE) is not None
+
+
 def find_endpoints(settings: Settings) -> Endpoints:
     """Return the endpoints of the platform that runs here, else those of the settings."""
     running = _read(settings.data_dir / _FILE)

@@ -53,18 +53,25 @@ async def apply_streams(
                 telemetry_max_bytes=broker.telemetry_max_bytes,
             )
         ]
-        for consumer in PIPELINE_CONSUMERS:
-            for stream, config in consumer_configs(
-                consumer,
-                batch_limit=pipeline.batch_limit,
-                ack_wait_seconds=pipeline.ack_wait_seconds,
-                max_deliver=pipeline.max_deliver,
-            ):
-                applied.append(await _apply_consumer(jetstream, stream, config))
-        terminated = terminated_consumer_config(ack_wait_seconds=pipeline.ack_wait_seconds)
-        applied.append(await _apply_consumer(jetstream, ADVISORIES, terminated))
-        applied.append(await _apply_consumer(jetstream, TELEMETRY, telemetry_consumer_config()))
+        for stream, config in wanted_consumers(pipeline):
+            applied.append(await _apply_consumer(jetstream, stream, config))
         return applied
+
+
+def wanted_consumers(pipeline: PipelineSettings) -> list[tuple[str, ConsumerConfig]]:
+    """Return (stream, configuration) of all durable consumers."""
+    wanted = [
+        pair
+        for consumer in PIPELINE_CONSUMERS
+        for pair in consumer_configs(
+            consumer,
+            batch_limit=pipeline.batch_limit,
+            ack_wait_seconds=pipeline.ack_wait_seconds,
+            max_deliver=pipeline.max_deliver,
+        )
+    ]
+    terminated = terminated_consumer_config(ack_wait_seconds=pipeline.ack_wait_seconds)
+    return [*wanted, (ADVISORIES, terminated), (TELEMETRY, telemetry_consumer_config())]
 
 
 def count_changes(applied: Sequence[Applied]) -> int:
@@ -94,6 +101,10 @@ async def _apply_consumer(
     except NotFoundError:
         await jetstream.add_consumer(stream, wanted)
         return Applied("consumer", name, "created")
+    # Where it began, which a restore decides, cannot be changed and is of the past.
+    wanted = wanted.evolve(
+        deliver_policy=current.deliver_policy, opt_start_seq=current.opt_start_seq
+    )
     if _holds(current, wanted):
         return Applied("consumer", name, "unchanged")
     await jetstream.add_consumer(stream, wanted)

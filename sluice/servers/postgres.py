@@ -105,6 +105,39 @@ class EmbeddedPostgres:
             shutil.rmtree(self.data_dir, ignore_errors=True)
             raise PostgresSetupError(f"initdb failed: {result.stderr.strip()}")
 
+    def copy_to(self, folder: Path) -> None:
+        """Copy the running cluster, all databases at one moment, with the log it needs to start.
+
+        Raises:
+            PostgresSetupError: pg_basebackup failed.
+        """
+        result = subprocess.run(  # noqa: S603 - a command of ours
+            [
+                str(_BIN / "pg_basebackup"),
+                *("--host", "127.0.0.1", "--port", str(self.port), "--username", SUPERUSER),
+                *("--pgdata", str(folder)),
+                "--wal-method=stream",
+                "--checkpoint=fast",
+            ],
+            env={**os.environ, "PGPASSWORD": self.password},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if result.returncode != 0:
+            raise PostgresSetupError(f"pg_basebackup failed: {result.stderr.strip()}")
+
+    def take_copy(self, folder: Path) -> None:
+        """Make the cluster of a copy; there must be none. Raises PostgresSetupError."""
+        if self.data_dir.exists():
+            raise PostgresSetupError(f"{self.data_dir} exists")
+        shutil.copytree(folder, self.data_dir, symlinks=True)
+        self.data_dir.chmod(0o700)
+        if os.geteuid() == 0:
+            account = _ensure_system_account()
+            for path in (self.data_dir, *self.data_dir.rglob("*")):
+                os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+
     def process(self) -> ProcessSpec:
         """Return how the server is run. `initialise` must have been called."""
         options = {
