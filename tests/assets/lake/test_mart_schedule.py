@@ -12,6 +12,8 @@ from dagster import (
     DagsterRunStatus,
     RunRequest,
     build_schedule_context,
+    job,
+    op,
 )
 
 from assets.lake.batch import move_day
@@ -99,3 +101,47 @@ def test_one_build_at_a_time(
     _add_run(instance, DagsterRunStatus.STARTED)
 
     assert tick() == "the marts are being built"
+
+
+def test_only_the_days_that_changed_since_the_last_build_are_built_again(
+    tick: Tick, move: Callable[..., None], instance: DagsterInstance
+) -> None:
+    move(DAY, ago=timedelta(hours=2))
+    move(DAY + timedelta(days=20), ago=timedelta(hours=2))
+    _build(instance, {})
+    assert _days(tick()) == ("2026-03-13", "2026-04-04"), "a build by hand is of some days alone"
+    _build(instance, {"dagster/schedule_name": "hourly_marts"})
+    assert tick() == "the lake did not change since the marts were built"
+
+    # A row that came late.
+    move(DAY)
+
+    assert _days(tick()) == ("2026-03-13", "2026-03-15")
+
+
+def test_after_an_erasure_every_day_is_built(
+    tick: Tick, move: Callable[..., None], instance: DagsterInstance, database_url: str
+) -> None:
+    move(DAY, ago=timedelta(hours=2))
+    move(DAY + timedelta(days=20), ago=timedelta(hours=2))
+    _build(instance, {"dagster/schedule_name": "hourly_marts"})
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO erasure_requests (erasure_id, subject_kind, subject, row_count,"
+            " lake_erased_at) VALUES (gen_random_uuid(), 'correlation_id', 'x', 1, now())"
+        )
+
+    assert _days(tick()) == ("2026-03-13", "2026-04-04")
+
+
+def _build(instance: DagsterInstance, tags: dict[str, str]) -> None:
+    """Leave a run of the job's name that succeeded: what it would do is not what is tested."""
+
+    @op
+    def nothing() -> None: ...
+
+    @job(name=MARTS_JOB)
+    def build() -> None:
+        nothing()
+
+    assert build.execute_in_process(instance=instance, tags=tags).success
