@@ -34,7 +34,7 @@ def opencode() -> Path:
 
 
 @pytest.mark.parametrize(
-    ("provider", "recorder"), zip(PROVIDERS, RECORDERS, strict=True), ids=PROVIDERS
+    ("provider", "recorder"), list(zip(PROVIDERS, RECORDERS, strict=True)), ids=PROVIDERS
 )
 async def test_session_with_a_tool_call(
     opencode: Path,

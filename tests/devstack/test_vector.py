@@ -168,7 +168,9 @@ PAYLOADS = [
 ]
 
 
-@pytest.mark.parametrize(("subject", "payload", "expected"), PAYLOADS, ids=lambda each: str(each))
+@pytest.mark.parametrize(
+    ("subject", "payload", "expected"), PAYLOADS, ids=[str(subject) for subject, *_ in PAYLOADS]
+)
 def test_every_kind_of_event_becomes_its_metrics(
     subject: TelemetrySubject, payload: Any, expected: set[str]
 ) -> None:
