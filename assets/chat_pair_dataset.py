@@ -19,7 +19,7 @@ from dagster import (
 from sqlalchemy import func, select
 
 from assets.batch_config import EventBatchConfig
-from assets.chat_pair_files import count_pairs, write_pair_files
+from assets.chat_pair_files import remove_hourly_files, write_pair_files, written_minutes
 from assets.event_records.kinds import CHAT_PAIR
 from assets.event_records.persist import acknowledge_batch, give_back_batch
 from contracts.settings import load_settings
@@ -47,8 +47,9 @@ class _Day:
     deps=[CHAT_PAIR.asset_name],
     group_name="training",
     description=(
-        "Prompt and response pairs as chat `messages`, JSONL and Parquet, a folder per day and a"
-        " file per hour. Answered calls only; of equal conversations the first."
+        "Prompt and response pairs as chat `messages`, JSONL and Parquet, a folder per day and hour"
+        " and a file per minute, which is what a batch writes anew: its cost does not grow with"
+        " the day. Answered calls only; of equal conversations the first."
     ),
     kinds={"parquet", "json"},
     owners=["team:data-platform"],
@@ -66,7 +67,7 @@ def chat_pair_dataset(
     jetstream: JetStreamResource,
     postgres: PostgresResource,
 ) -> MaterializeResult:  # type: ignore[type-arg]  # Dagster reads the bare name
-    """Write the day's files from `chat_pairs`: the batch's hours, or all where there is no batch.
+    """Write the day's files from `chat_pairs`: the batch's minutes, or all where there is no batch.
 
     In the job that also writes `chat_pair_record` this is the last step, so it acknowledges.
     """
@@ -93,27 +94,25 @@ def _write_day(
 ) -> MaterializeResult:  # type: ignore[type-arg]  # Dagster reads the bare name
     day = _Day(datetime.fromisoformat(partition_key).replace(tzinfo=UTC))
     folder = (load_settings().dataset_dir / "chat_pairs" / f"day={partition_key}").absolute()
+    is_whole_day = remove_hourly_files(folder) or not batch.ranges
+    written: list[bytes] = []
+    usable = 0
     with postgres.begin() as connection:
-        hours = _hours_of_batch(connection, day, batch) if batch.ranges else list(range(24))
-        written: list[bytes] = []
-        for hour in hours:
-            start = day.start + timedelta(hours=hour)
-            pairs = _pairs(connection, start, start + timedelta(hours=1))
-            written += write_pair_files(folder, hour, pairs)
-        all_pairs, distinct_pairs = connection.execute(
-            select(
-                func.count(), func.count(sqlalchemy.distinct(chat_pairs.c.content_sha256))
-            ).where(_is_usable(), _within(day.start, day.end))
-        ).one()
+        minutes = _minutes_of(connection, day, None if is_whole_day else batch)
+        if is_whole_day:
+            minutes = sorted({*minutes, *written_minutes(folder, day.start)})
+        for minute in minutes:
+            end = minute + timedelta(minutes=1)
+            written += write_pair_files(folder, minute, _pairs(connection, minute, end))
+            usable += _count_usable(connection, minute, end)
     equal = len(written) - len(set(written))
     return MaterializeResult(
         metadata={
-            "dagster/partition_row_count": MetadataValue.int(count_pairs(folder)),
             "path": MetadataValue.path(folder),
-            "hours_written": MetadataValue.text(", ".join(map(str, hours)) or "none"),
-            "usable_pairs_of_day": MetadataValue.int(all_pairs),
-            "distinct_pairs_of_day": MetadataValue.int(distinct_pairs),
-            "bytes": MetadataValue.int(sum(file.stat().st_size for file in folder.glob("*"))),
+            "minutes_written": MetadataValue.text(_described(minutes)),
+            "pairs_written": MetadataValue.int(len(written)),
+            "equal_pairs_left_out": MetadataValue.int(usable - len(written)),
+            "jsonl_bytes": MetadataValue.int(sum(map(len, written))),
             "newest_pair": MetadataValue.json(json.loads(written[-1]) if written else {}),
         },
         check_results=[
@@ -124,6 +123,12 @@ def _write_day(
             )
         ],
     )
+
+
+def _described(minutes: Sequence[datetime]) -> str:
+    if not minutes:
+        return "none"
+    return f"{len(minutes)}, {minutes[0]:%H:%M} to {minutes[-1]:%H:%M}"
 
 
 def rewrite_day(partition_key: str, postgres: PostgresResource) -> None:
@@ -139,14 +144,24 @@ def _is_usable() -> sqlalchemy.ColumnElement[bool]:
     return sqlalchemy.and_(chat_pairs.c.is_complete, chat_pairs.c.response != "")
 
 
-def _hours_of_batch(
-    connection: sqlalchemy.Connection, day: _Day, batch: EventBatchConfig
-) -> list[int]:
+def _minutes_of(
+    connection: sqlalchemy.Connection, day: _Day, batch: EventBatchConfig | None
+) -> list[datetime]:
+    """Return the minutes of `day` with usable pairs, or those with pairs of `batch`."""
     sequence = chat_pairs.c.stream_sequence
-    in_batch = sqlalchemy.or_(*(sequence.between(each.first, each.last) for each in batch.ranges))
-    hour = func.extract("hour", func.timezone("UTC", chat_pairs.c.occurred_at))
-    statement = select(hour).where(_within(day.start, day.end), in_batch).distinct().order_by(hour)
-    return [int(value) for value in connection.scalars(statement)]
+    chosen = (
+        _is_usable()
+        if batch is None
+        else sqlalchemy.or_(*(sequence.between(each.first, each.last) for each in batch.ranges))
+    )
+    minute = func.date_trunc("minute", chat_pairs.c.occurred_at, "UTC")
+    statement = select(minute).where(_within(day.start, day.end), chosen).distinct()
+    return sorted(moment.astimezone(UTC) for moment in connection.scalars(statement))
+
+
+def _count_usable(connection: sqlalchemy.Connection, start: datetime, end: datetime) -> int:
+    statement = select(func.count()).select_from(chat_pairs)
+    return connection.execute(statement.where(_is_usable(), _within(start, end))).scalar_one()
 
 
 def _pairs(

@@ -6,35 +6,51 @@ same conversations with their origin.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 
-def write_pair_files(folder: Path, hour: int, pairs: Sequence[Mapping[Any, Any]]) -> list[bytes]:
-    """Replace the files of `hour` by `pairs`, or remove them where there are none.
+def write_pair_files(
+    folder: Path, minute: datetime, pairs: Sequence[Mapping[Any, Any]]
+) -> list[bytes]:
+    """Replace the files of `minute` by `pairs`, or remove them where there are none.
 
-    A reader sees the old file or the new one, never a part. Returns the JSONL lines.
+    They are `hour=HH/minute=MM.jsonl` and `.parquet`. A reader sees the old file or the new one,
+    never a part. Returns the JSONL lines.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    jsonl = folder / f"hour={hour:02d}.jsonl"
-    parquet = folder / f"hour={hour:02d}.parquet"
+    stem = folder / f"hour={minute:%H}" / f"minute={minute:%M}"
+    jsonl, parquet = stem.with_suffix(".jsonl"), stem.with_suffix(".parquet")
     if not pairs:
         jsonl.unlink(missing_ok=True)
         parquet.unlink(missing_ok=True)
         return []
+    stem.parent.mkdir(parents=True, exist_ok=True)
     lines = [_line(pair) for pair in pairs]
     _replace(jsonl, lambda part: part.write_bytes(b"".join(lines)))
     _replace(parquet, lambda part: _write_parquet(part, pairs))
     return lines
 
 
-def count_pairs(folder: Path) -> int:
-    """Return how many pairs the day's files hold."""
-    import pyarrow.parquet as pq
+def written_minutes(folder: Path, day: datetime) -> list[datetime]:
+    """Return the minutes of `day` that have files."""
+    return sorted(
+        day.replace(
+            hour=int(file.parent.name.removeprefix("hour=")),
+            minute=int(file.stem.removeprefix("minute=")),
+        )
+        for file in folder.glob("hour=??/minute=??.jsonl")
+    )
 
-    return sum(pq.read_metadata(file).num_rows for file in folder.glob("*.parquet"))
+
+def remove_hourly_files(folder: Path) -> bool:
+    """Remove the files of a release that wrote one for each hour; tell whether there were some."""
+    found = [*folder.glob("hour=??.jsonl"), *folder.glob("hour=??.parquet")]
+    for file in found:
+        file.unlink()
+    return bool(found)
 
 
 def _replace(file: Path, write: Callable[[Path], object]) -> None:

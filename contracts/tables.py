@@ -169,6 +169,12 @@ Index(
     chat_pairs.c.occurred_at,
     chat_pairs.c.event_id,
 )
+Index(
+    "ix_chat_pairs__stream_sequence",
+    chat_pairs.c.stream_sequence,
+    postgresql_using="brin",
+    postgresql_with={"autosummarize": "on"},
+)
 
 embedding_events = _event_table(
     "embedding_events",

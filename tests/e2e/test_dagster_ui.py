@@ -73,7 +73,7 @@ def _last_materialization(main_job: MainJob, asset: str) -> str:
         ("chat_pair_record", RECORD_LABELS),
         ("flow_lineage_record", RECORD_LABELS),
         ("tool_call_record", RECORD_LABELS),
-        ("chat_pair_dataset", ("distinct_pairs_of_day", "hours_written", "path")),
+        ("chat_pair_dataset", ("minutes_written", "pairs_written", "path")),
     ],
 )
 def test_asset_page_shows_the_materialization(

@@ -268,7 +268,7 @@ def test_dataset_files_hold_each_conversation_once(main_job: MainJob) -> None:
 
     lines = [
         json.loads(line)
-        for file in folder.glob("day=*/hour=*.jsonl")
+        for file in folder.glob("day=*/hour=*/minute=*.jsonl")
         for line in file.read_text().splitlines()
     ]
     ours = [each for each in lines if each["messages"][-2]["content"] in questions]
@@ -280,7 +280,7 @@ def test_dataset_files_hold_each_conversation_once(main_job: MainJob) -> None:
         assert each.get("tools", []) == list(case.tools)
         _assert_answer(each["messages"][-1], case)
 
-    tables = [pq.read_table(file) for file in folder.glob("day=*/hour=*.parquet")]
+    tables = [pq.read_table(file) for file in folder.glob("day=*/hour=*/minute=*.parquet")]
     pairs = [row for table in tables for row in table.to_pylist()]
     assert len(pairs) == len(lines)
     by_correlation = {row["correlation_id"]: row for row in pairs}
