@@ -24,6 +24,7 @@ from benchmarks.machine import ForeignLoad, describe_machine
 from benchmarks.retrieval_benchmark import run_retrieval_benchmark
 from benchmarks.run_start_benchmark import run_run_start_benchmark
 from benchmarks.spool_benchmark import run_spool_benchmark
+from benchmarks.sustained_benchmark import SustainedOptions, run_sustained_benchmark
 
 _RESULTS = Path(__file__).parent / "results"
 _NOTICEABLE_CORES = 0.1
@@ -37,7 +38,7 @@ class Benchmark(Protocol):
 
 
 BENCHMARKS = ("gateway", "spool", "drain", "run_start", "retrieval")
-EXTRA = ("growth", "lake", "lake_year")
+EXTRA = ("growth", "sustained", "lake", "lake_year")
 """Run by name alone: they take long, or say nothing of speed."""
 
 
@@ -74,6 +75,12 @@ EXTRA = ("growth", "lake", "lake_year")
     type=click.IntRange(1, 30),
     help="Days of the lake's thirty to move; default: all.",
 )
+@click.option(
+    "--minutes", type=click.FloatRange(min=0.5), default=15, help="How long `sustained` lasts."
+)
+@click.option(
+    "--per-second", type=click.FloatRange(min=1), default=100, help="Chat requests of `sustained`."
+)
 def main(
     names: Sequence[str],
     quick: bool,
@@ -83,9 +90,12 @@ def main(
     soak_seconds: int,
     lake_folder: Path | None,
     lake_days: int | None,
+    minutes: float,
+    per_second: float,
 ) -> None:
     """Measure NAMES, or all that are quick enough, against bare floors on real servers."""
     options = GatewayOptions([peer for peer in peers if peer != "none"], rounds, soak_seconds)
+    sustained = SustainedOptions(per_second, minutes, _RESULTS / "sustained_samples.json")
     benchmarks: dict[str, Benchmark] = {
         "gateway": partial(run_gateway_benchmark, options=options),
         "growth": run_growth_benchmark,
@@ -95,6 +105,7 @@ def main(
         "retrieval": run_retrieval_benchmark,
         "lake": partial(run_lake_benchmark, prepared=lake_folder, day_count=lake_days),
         "lake_year": run_lake_year_benchmark,
+        "sustained": partial(run_sustained_benchmark, options=sustained),
     }
     # The servers below run in sessions of their own: they end only if we end in order.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -577,6 +577,16 @@ class RetentionSettings(_Section):
     dead_letter_days: int = Field(
         default=90, ge=0, description="Of letters that were replayed or dropped; 0: likewise."
     )
+    run_days: int = Field(
+        default=30,
+        ge=0,
+        description="Dagster's finished runs with their events and materializations; 0: any age.",
+    )
+    runs_per_job: int = Field(
+        default=5_000,
+        ge=0,
+        description="Of those, how many of each job at most; 0: any number. Fifty always stay.",
+    )
 
 
 class Settings(BaseSettings):

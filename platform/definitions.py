@@ -19,6 +19,7 @@ from assets.lake.mart_schedule import hourly_marts
 from assets.lake.report_asset import lake_report
 from assets.lake.schedule import hourly_lake_batches
 from assets.reembedding import chunk_reembeddings, promote_job, promoted_embeddings, reembed_job
+from assets.retention.dagster_runs import hourly_run_purge, purge_runs_job, purged_runs
 from assets.retention.erasure import erased_subjects, erasure_job
 from assets.retention.purge import daily_purge, purge_job, purged_events
 from assets.retrieval_evaluation import evaluation_job, retrieval_evaluation
@@ -41,6 +42,7 @@ defs = Definitions(
         dead_letters,
         erased_subjects,
         purged_events,
+        purged_runs,
         document_chunks,
         chunk_reembeddings,
         promoted_embeddings,
@@ -56,6 +58,7 @@ defs = Definitions(
         dead_letters_job,
         erasure_job,
         purge_job,
+        purge_runs_job,
         ingest_job,
         reembed_job,
         promote_job,
@@ -64,7 +67,13 @@ defs = Definitions(
         marts_job,
         maintenance_job,
     ],
-    schedules=[hourly_lake_batches, hourly_marts, daily_lake_maintenance, daily_purge],
+    schedules=[
+        hourly_lake_batches,
+        hourly_marts,
+        daily_lake_maintenance,
+        daily_purge,
+        hourly_run_purge,
+    ],
     sensors=[*pull_sensors, consumer_lag_watch, dead_letters_watch],
     resources={
         "jetstream": JetStreamResource(),

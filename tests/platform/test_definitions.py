@@ -31,6 +31,7 @@ ASSETS = {
     "dead_letters",
     "erased_subjects",
     "purged_events",
+    "purged_runs",
     "chat_history",
     "chat_pair_record",
     "chat_pair_dataset",

@@ -1,16 +1,13 @@
 """Dagster's storage with kept connections, on a real PostgreSQL."""
 
 from pathlib import Path
-from uuid import uuid4
 
 import psycopg
 import pytest
 from dagster import DagsterInstance, job, op
-from dagster._core.instance.ref import InstanceRef
 
-from resources.dagster_storage import PooledPostgresStorage
-from sluice.databases import ensure_database
 from sluice.servers.postgres import EmbeddedPostgres
+from tests.support.dagster_storage import instance_on, new_storage
 
 _SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
 _END_ALL = (
@@ -21,27 +18,12 @@ _END_ALL = (
 
 @pytest.fixture
 def storage_url(postgres_server: EmbeddedPostgres) -> str:
-    """The libpq URL of an empty database: Dagster's tables go into one of their own."""
-    name = f"dagster_{uuid4().hex}"
-    ensure_database(postgres_server.url("postgres"), name)
-    return postgres_server.url(name)
+    return new_storage(postgres_server)
 
 
 @pytest.fixture
 def instance(storage_url: str, tmp_path: Path) -> DagsterInstance:
-    ref = InstanceRef.from_dir(
-        str(tmp_path),
-        overrides={
-            "storage": {
-                "custom": {
-                    "module": PooledPostgresStorage.__module__,
-                    "class": PooledPostgresStorage.__name__,
-                    "config": {"postgres_url": storage_url},
-                }
-            }
-        },
-    )
-    return DagsterInstance.from_ref(ref)
+    return instance_on(storage_url, tmp_path)
 
 
 @op
