@@ -11,6 +11,7 @@ from typing import Protocol
 import click
 from rich.console import Console
 
+from benchmarks.backlog_benchmark import BacklogOptions, run_backlog_benchmark
 from benchmarks.drain_benchmark import run_drain_benchmark
 from benchmarks.figures import Figure, InvariantBroken, print_figures, write_figures
 from benchmarks.gateway_benchmark import PEERS, GatewayOptions, run_gateway_benchmark
@@ -25,6 +26,7 @@ from benchmarks.retrieval_benchmark import run_retrieval_benchmark
 from benchmarks.run_start_benchmark import run_run_start_benchmark
 from benchmarks.spool_benchmark import run_spool_benchmark
 from benchmarks.sustained_benchmark import SustainedOptions, run_sustained_benchmark
+from benchmarks.sweep_benchmark import SweepOptions, run_sweep_benchmark
 
 _RESULTS = Path(__file__).parent / "results"
 _NOTICEABLE_CORES = 0.1
@@ -38,7 +40,7 @@ class Benchmark(Protocol):
 
 
 BENCHMARKS = ("gateway", "spool", "drain", "run_start", "retrieval")
-EXTRA = ("growth", "sustained", "lake", "lake_year")
+EXTRA = ("growth", "sustained", "backlog", "sweep", "lake", "lake_year")
 """Run by name alone: they take long, or say nothing of speed."""
 
 
@@ -81,6 +83,9 @@ EXTRA = ("growth", "sustained", "lake", "lake_year")
 @click.option(
     "--per-second", type=click.FloatRange(min=1), default=100, help="Chat requests of `sustained`."
 )
+@click.option(
+    "--events", type=click.IntRange(min=4), default=1_000_000, help="Events of `backlog`."
+)
 def main(
     names: Sequence[str],
     quick: bool,
@@ -92,10 +97,13 @@ def main(
     lake_days: int | None,
     minutes: float,
     per_second: float,
+    events: int,
 ) -> None:
     """Measure NAMES, or all that are quick enough, against bare floors on real servers."""
     options = GatewayOptions([peer for peer in peers if peer != "none"], rounds, soak_seconds)
     sustained = SustainedOptions(per_second, minutes, _RESULTS / "sustained_samples.json")
+    backlog = BacklogOptions(events, _RESULTS / "backlog_samples.json")
+    sweep = SweepOptions(plot=_RESULTS / "sweep.svg")
     benchmarks: dict[str, Benchmark] = {
         "gateway": partial(run_gateway_benchmark, options=options),
         "growth": run_growth_benchmark,
@@ -105,6 +113,8 @@ def main(
         "retrieval": run_retrieval_benchmark,
         "lake": partial(run_lake_benchmark, prepared=lake_folder, day_count=lake_days),
         "lake_year": run_lake_year_benchmark,
+        "backlog": partial(run_backlog_benchmark, options=backlog),
+        "sweep": partial(run_sweep_benchmark, options=sweep),
         "sustained": partial(run_sustained_benchmark, options=sustained),
     }
     # The servers below run in sessions of their own: they end only if we end in order.

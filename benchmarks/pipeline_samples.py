@@ -2,18 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 import nats
 import psutil
+from nats.js import JetStreamContext
+from nats.js.api import ConsumerInfo
 
 from benchmarks.process_cpu import PARTS, cpu_seconds, resident_mib, spent
 from contracts.streams import PIPELINE, PIPELINE_CONSUMERS
 from tests.support.stack import PlatformStack
 
-WATCHED = (*PARTS, "encoder")
+WITH_ENCODER = (*PARTS, "encoder")
 _BENCHMARK = "load and model server"
 
 
@@ -35,20 +37,21 @@ async def sample(
     *,
     every_seconds: float,
     until: Callable[[Sample], bool],
+    parts: Sequence[str] = PARTS,
 ) -> None:
-    """Add samples to `samples` until one of them ends it."""
+    """Add samples of `parts` to `samples` until one of them ends it."""
     client = await nats.connect(stack.endpoints["nats"])
     started = previous_at = time.monotonic()
-    previous = _cpu(stack)
+    previous = _cpu(stack, parts)
     try:
         while True:
             await asyncio.sleep(every_seconds)
-            now, cpu = time.monotonic(), await asyncio.to_thread(_cpu, stack)
+            now, cpu = time.monotonic(), await asyncio.to_thread(_cpu, stack, parts)
             samples.append(
                 Sample(
                     now - started,
                     await _waiting(client.jetstream()),
-                    resident_mib(stack, WATCHED),
+                    resident_mib(stack, parts),
                     {
                         name: seconds / (now - previous_at)
                         for name, seconds in spent(previous, cpu).items()
@@ -68,16 +71,28 @@ def write_samples(file: Path, samples: list[Sample]) -> None:
     file.write_bytes(msgspec.json.format(msgspec.json.encode(samples), indent=1) + b"\n")
 
 
-async def _waiting(jetstream: nats.js.JetStreamContext) -> dict[str, int]:
-    infos = await asyncio.gather(
-        *(jetstream.consumer_info(PIPELINE, each.durable_name) for each in PIPELINE_CONSUMERS)
-    )
+async def count_settled(nats_url: str) -> int:
+    """Return how many deliveries the consumers have acknowledged, all together."""
+    client = await nats.connect(nats_url)
+    try:
+        infos = await _consumers(client.jetstream())
+    finally:
+        await client.close()
+    return sum(info.ack_floor.consumer_seq for info in infos if info.ack_floor)
+
+
+async def _waiting(jetstream: JetStreamContext) -> dict[str, int]:
     return {
-        each.durable_name: (info.num_pending or 0) + (info.num_ack_pending or 0)
-        for each, info in zip(PIPELINE_CONSUMERS, infos, strict=True)
+        info.name: (info.num_pending or 0) + (info.num_ack_pending or 0)
+        for info in await _consumers(jetstream)
     }
 
 
-def _cpu(stack: PlatformStack) -> dict[str, float]:
+async def _consumers(jetstream: JetStreamContext) -> list[ConsumerInfo]:
+    names = [each.durable_name for each in PIPELINE_CONSUMERS]
+    return list(await asyncio.gather(*(jetstream.consumer_info(PIPELINE, each) for each in names)))
+
+
+def _cpu(stack: PlatformStack, parts: Sequence[str]) -> dict[str, float]:
     own = psutil.Process().cpu_times()
-    return {**cpu_seconds(stack, WATCHED), _BENCHMARK: own.user + own.system}
+    return {**cpu_seconds(stack, parts), _BENCHMARK: own.user + own.system}

@@ -5,7 +5,8 @@ retrieval and encoder, the broker, PostgreSQL, Dagster. The lake is off: its sch
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median, quantiles
@@ -14,7 +15,13 @@ import psycopg
 
 from benchmarks.chat_traffic import Traffic, send_chats, watch_rows
 from benchmarks.figures import Figure, Reference, require
-from benchmarks.pipeline_samples import WATCHED, Sample, sample, write_samples
+from benchmarks.pipeline_samples import (
+    WITH_ENCODER,
+    Sample,
+    count_settled,
+    sample,
+    write_samples,
+)
 from tests.e2e.documents import write_documents
 from tests.support.scripted_model_server import backend_table, scripted_model_server
 from tests.support.stack import PlatformStack, running_platform
@@ -37,12 +44,16 @@ class SustainedOptions:
 
 
 @dataclass(frozen=True)
-class _Outcome:
+class Outcome:
+    """What a load left behind."""
+
     traffic: Traffic
     samples: list[Sample]
     """While requests came."""
     settled_seconds: float
     """From the last request until nothing waited."""
+    deliveries: int
+    """Settled over all consumers."""
 
 
 def run_sustained_benchmark(
@@ -59,25 +70,44 @@ def run_sustained_benchmark(
     """
     seconds = 20.0 if is_quick else options.minutes * 60
     per_second = min(options.per_second, 10.0) if is_quick else options.per_second
-    with scripted_model_server() as server:
-        configuration = backend_table(server)
-        with running_platform(
-            folder / "platform", settings=_SETTINGS, configuration=configuration
-        ) as stack:
-            ingested = stack.sluice("ingest", str(write_documents(folder / "handbook")))
-            require(ingested.returncode == 0, f"ingest failed: {ingested.stderr[-2000:]}")
-            say(f"{per_second:g} requests a second for {seconds:.0f} s")
-            outcome = asyncio.run(_run(stack, per_second, seconds, say))
-            _require_once(stack, outcome.traffic)
+    with platform_with_documents(folder) as stack:
+        say(f"{per_second:g} requests a second for {seconds:.0f} s")
+        outcome = asyncio.run(put_under_load(stack, per_second, seconds, say))
+        require_once(stack, outcome.traffic.answered, outcome.traffic.failed)
     if options.samples_file is not None:
         write_samples(options.samples_file, outcome.samples)
     return _figures(outcome, per_second, seconds)
 
 
-async def _run(
-    stack: PlatformStack, per_second: float, seconds: float, say: Callable[[str], None]
-) -> _Outcome:
+@contextmanager
+def platform_with_documents(folder: Path) -> Iterator[PlatformStack]:
+    """Run the platform in `folder`, with a model server and some documents to find."""
+    with (
+        scripted_model_server() as server,
+        running_platform(
+            folder / "platform", settings=_SETTINGS, configuration=backend_table(server)
+        ) as stack,
+    ):
+        ingested = stack.sluice("ingest", str(write_documents(folder / "handbook")))
+        require(ingested.returncode == 0, f"ingest failed: {ingested.stderr[-2000:]}")
+        yield stack
+
+
+async def put_under_load(
+    stack: PlatformStack,
+    per_second: float,
+    seconds: float,
+    say: Callable[[str], None],
+    *,
+    name: str = "load",
+) -> Outcome:
+    """Send requests and wait until all that came of them is settled.
+
+    Args:
+        name: begins the requests' correlation IDs.
+    """
     traffic = Traffic()
+    settled_before = await count_settled(stack.endpoints["nats"])
     is_over = asyncio.Event()
     samples: list[Sample] = []
 
@@ -92,37 +122,42 @@ async def _run(
         return is_settled or latest.seconds > seconds + _SETTLE_SECONDS
 
     sampling = asyncio.create_task(
-        sample(stack, samples, every_seconds=_SAMPLE_SECONDS, until=is_end)
+        sample(stack, samples, every_seconds=_SAMPLE_SECONDS, until=is_end, parts=WITH_ENCODER)
     )
     watching = asyncio.create_task(watch_rows(stack.endpoints["postgres"], traffic, until=is_over))
     await send_chats(
-        stack.endpoints["gateway"], traffic, name="load", per_second=per_second, seconds=seconds
+        stack.endpoints["gateway"], traffic, name=name, per_second=per_second, seconds=seconds
     )
     is_over.set()
     await asyncio.wait_for(sampling, _SETTLE_SECONDS)
     await asyncio.wait_for(watching, _SETTLE_SECONDS)
     under_load = [each for each in samples if each.seconds <= seconds]
-    return _Outcome(traffic, under_load, samples[-1].seconds - seconds)
+    return Outcome(
+        traffic,
+        under_load,
+        samples[-1].seconds - seconds,
+        await count_settled(stack.endpoints["nats"]) - settled_before,
+    )
 
 
-def _require_once(stack: PlatformStack, traffic: Traffic) -> None:
+def require_once(stack: PlatformStack, answered: int, failed: int) -> None:
     """Require each answered call once in each table that every call has a row in."""
-    require(traffic.failed == 0, f"{traffic.failed} of the requests failed")
+    require(failed == 0, f"{failed} of the requests failed")
     with psycopg.connect(stack.endpoints["postgres"]) as connection:
         for table in _TABLES:
             rows = connection.execute(
                 f"SELECT count(*), count(DISTINCT correlation_id) FROM {table}"
-                " WHERE correlation_id LIKE 'load-%'"
+                " WHERE correlation_id LIKE 'load%'"
             ).fetchone()
             require(
-                rows == (traffic.answered, traffic.answered),
-                f"{traffic.answered} calls were answered, {table} holds {rows}",
+                rows == (answered, answered),
+                f"{answered} calls were answered, {table} holds {rows}",
             )
         letters = connection.execute("SELECT count(*) FROM dead_letters").fetchone()
     require(letters == (0,), f"{letters} dead letters")
 
 
-def _figures(outcome: _Outcome, per_second: float, seconds: float) -> list[Figure]:
+def _figures(outcome: Outcome, per_second: float, seconds: float) -> list[Figure]:
     traffic, samples = outcome.traffic, outcome.samples
     setup = f"{per_second:g} chat requests/s for {seconds:.0f} s, broker syncs always"
     name = f"sustained {per_second:g}/s"
@@ -185,7 +220,7 @@ def _figures(outcome: _Outcome, per_second: float, seconds: float) -> list[Figur
                 Reference("in the first third", memory(first, part)),
                 setup,
             )
-            for part in WATCHED
+            for part in WITH_ENCODER
         ),
         *(
             Figure(f"{name}: processor, {part}", value, "cores", whole, setup)

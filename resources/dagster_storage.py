@@ -6,12 +6,13 @@ instances that it makes, and looks whether one still lives before it is used, so
 PostgreSQL is met as before.
 """
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from typing import Any, Self
 
 import sqlalchemy
 from dagster._serdes import ConfigurableClassData
+from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage
 from dagster_postgres.storage import DagsterPostgresStorage
 from dagster_postgres.utils import create_pg_engine, pg_url_from_config, retry_pg_connection_fn
 
@@ -33,6 +34,8 @@ class PooledPostgresStorage(DagsterPostgresStorage):
         if should_autocreate_tables:
             _ensure_tables(postgres_url)
         super().__init__(postgres_url, should_autocreate_tables=False, inst_data=inst_data)
+        self._run_storage = _RunStorage(postgres_url, should_autocreate_tables=False)
+        self._event_log_storage = _EventLogStorage(postgres_url, should_autocreate_tables=False)
         for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
             # As `optimize_for_webserver` does, which knows no `pool_pre_ping`.
             storage._engine = _engine(postgres_url)
@@ -46,6 +49,37 @@ class PooledPostgresStorage(DagsterPostgresStorage):
             should_autocreate_tables=config_value.get("should_autocreate_tables", True),
             inst_data=inst_data,
         )
+
+
+class _RunStorage(PostgresRunStorage):
+    """Looks once in a process for the columns that a migration may have added."""
+
+    def has_run_stats_index_cols(self) -> bool:
+        return _look_once(self.postgres_url, "runs.end_time", super().has_run_stats_index_cols)
+
+    def has_backfill_id_column(self) -> bool:
+        return _look_once(self.postgres_url, "runs.backfill_id", super().has_backfill_id_column)
+
+
+class _EventLogStorage(PostgresEventLogStorage):
+    """Likewise."""
+
+    def _has_asset_key_col_on_connection(
+        self, conn: sqlalchemy.Connection, column_name: str
+    ) -> bool:
+        look = partial(super()._has_asset_key_col_on_connection, conn, column_name)
+        return _look_once(self.postgres_url, f"asset_keys.{column_name}", look)
+
+
+_found_columns: set[tuple[str, str]] = set()
+
+
+def _look_once(postgres_url: str, column: str, look: Callable[[], bool]) -> bool:
+    """Return what `look` says, until it has said yes: a column that is there stays."""
+    key = (postgres_url, column)
+    if key not in _found_columns and look():
+        _found_columns.add(key)
+    return key in _found_columns
 
 
 @cache
