@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import sqlalchemy
 from dagster import ConfigurableResource
@@ -44,15 +45,7 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
         Raises:
             sqlalchemy.exc.OperationalError: the server cannot be reached.
         """
-        engine = sqlalchemy.create_engine(
-            self.sqlalchemy_url,
-            poolclass=sqlalchemy.NullPool,
-            connect_args={
-                "connect_timeout": self.connect_timeout_seconds,
-                "application_name": "sluice-dagster",
-            },
-        )
-        with engine.connect() as connection:
+        with _engine(self.sqlalchemy_url, self.connect_timeout_seconds).connect() as connection:
             yield connection
 
     @contextmanager
@@ -85,3 +78,16 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]
                     raise
                 raise LockIsHeld(f"{name}: held by another for {seconds:.0f} s") from error
             yield connection
+
+
+@cache
+def _engine(url: str, connect_timeout_seconds: int) -> sqlalchemy.Engine:
+    """Return one engine for all: a new one asks the server for its version and settings first."""
+    return sqlalchemy.create_engine(
+        url,
+        poolclass=sqlalchemy.NullPool,
+        connect_args={
+            "connect_timeout": connect_timeout_seconds,
+            "application_name": "sluice-dagster",
+        },
+    )
