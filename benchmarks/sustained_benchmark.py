@@ -31,7 +31,7 @@ _SAMPLE_SECONDS = 5.0
 _SETTLE_SECONDS = 600.0
 _GOAL_P50_SECONDS = 10.0
 _GOAL_P95_SECONDS = 20.0
-_TABLES = ("chat_history", "chat_pairs", "flow_lineage", "retrieve_events", "compose_events")
+_TABLES = ("chat_history", "chat_pairs", "flow_lineage")
 
 
 @dataclass(frozen=True)
