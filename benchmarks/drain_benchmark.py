@@ -17,6 +17,7 @@ import psycopg
 from dagster import DagsterInstance, RunRequest
 
 from assets.event_records.kinds import CHAT_HISTORY
+from benchmarks.batch_cost import Cost, measure_batch_cost, measure_floor_cost
 from benchmarks.chat_events import chat_events
 from benchmarks.drain_floor import DrainFloor, measure_drain_floor
 from benchmarks.environment import only_these_settings
@@ -49,6 +50,8 @@ class DrainRound:
     """Messages over all consumers of the sensor."""
     run: RunTimes
     floor: DrainFloor
+    cost: Cost
+    floor_cost: Cost
 
 
 def run_drain_benchmark(
@@ -80,7 +83,9 @@ def run_drain_benchmark(
             say(
                 f"tick {drained.tick_seconds:.1f} s, run {drained.run.process_seconds:.1f} s,"
                 f" its batch {drained.run.batch_seconds:.1f} s,"
-                f" floor {drained.floor.copy_seconds:.1f} s"
+                f" floor {drained.floor.copy_seconds:.1f} s;"
+                f" {drained.cost.per_core:,.0f} events/s and core, floor"
+                f" {drained.floor_cost.per_core:,.0f}"
             )
     return _figures(rounds, event_count, event_bytes)
 
@@ -142,8 +147,11 @@ def _drain(
     run = execute_run(instance, _run_of_all(requests, count), folder, name=name)
     _require_drained(servers, count)
     floor = run_async(measure_drain_floor(servers.nats.url("admin"), servers.database_url, count))
+    _make_events_wait_again(servers)
+    cost = measure_batch_cost(servers, count)
+    floor_cost = measure_floor_cost(servers, count)
     pulled = sum(int(request.tags["sluice/events"]) for request in requests)
-    return DrainRound(tick_seconds, pulled, run, floor)
+    return DrainRound(tick_seconds, pulled, run, floor, cost, floor_cost)
 
 
 def _run_of_all(requests: list[RunRequest], count: int) -> RunRequest:
@@ -193,6 +201,27 @@ def _figures(rounds: list[DrainRound], count: int, event_bytes: float) -> list[F
             rate(lambda each: each.run.process_seconds),
             "events/s",
             floor,
+        ),
+        Figure(
+            "drain: persist and acknowledge, events a second and core, PostgreSQL and broker"
+            " counted",
+            median(each.cost.per_core for each in rounds),
+            "events/s",
+            Reference(
+                "the bare loop's, likewise", median(each.floor_cost.per_core for each in rounds)
+            ),
+        ),
+        Figure(
+            "drain: persist and acknowledge, events a second",
+            median(1e6 / each.cost.wall for each in rounds),
+            "events/s",
+            Reference("the bare loop's", median(1e6 / each.floor_cost.wall for each in rounds)),
+        ),
+        Figure(
+            "drain: processor time of an event in the run's process",
+            median(each.cost.own for each in rounds),
+            "µs",
+            Reference("in PostgreSQL and the broker", median(each.cost.servers for each in rounds)),
         ),
         Figure(
             "drain: one tick of the sensor, two consumers",

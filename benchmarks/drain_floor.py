@@ -34,8 +34,13 @@ class DrainFloor:
     """Pull of the headers alone."""
 
 
-async def measure_drain_floor(nats_url: str, database_url: str, count: int) -> DrainFloor:
+async def measure_drain_floor(
+    nats_url: str, database_url: str, count: int, *, with_headers: bool = True
+) -> DrainFloor:
     """Do the bare work on the `count` messages of the chat subject.
+
+    Args:
+        with_headers: whether the headers are pulled as well, for `headers_seconds`.
 
     Raises:
         InvariantBroken: the stream did not give all of them.
@@ -44,7 +49,7 @@ async def measure_drain_floor(nats_url: str, database_url: str, count: int) -> D
     try:
         jetstream = client.jetstream()
         copy_seconds = await _copy_all(jetstream, database_url, count)
-        headers_seconds = await _pull_headers(jetstream, count)
+        headers_seconds = await _pull_headers(jetstream, count) if with_headers else 0.0
     finally:
         await client.close()
     return DrainFloor(copy_seconds, headers_seconds)
