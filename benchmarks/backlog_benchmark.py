@@ -61,7 +61,7 @@ def run_backlog_benchmark(
     with running_sluice_dev(environment, log=log) as stack:
         data_dir = stack.data_dir
     say("the platform was made, and is off")
-    asyncio.run(_fill(data_dir, folder, each, say))
+    _fill(data_dir, folder, each, say)
     samples: list[Sample] = []
     with running_sluice_dev(environment, log=log) as stack:
 
@@ -77,7 +77,7 @@ def run_backlog_benchmark(
     return _figures(samples, each)
 
 
-async def _fill(data_dir: Path, folder: Path, count: int, say: Callable[[str], None]) -> None:
+def _fill(data_dir: Path, folder: Path, count: int, say: Callable[[str], None]) -> None:
     from tests.support.ports import free_port
 
     server = EmbeddedNats(
@@ -90,7 +90,7 @@ async def _fill(data_dir: Path, folder: Path, count: int, say: Callable[[str], N
     with running(server.process(), log=folder / "nats.log"):
         for subject, events in _events(count).items():
             started = time.perf_counter()
-            await publish_events(server.url("admin"), subject, events)
+            asyncio.run(publish_events(server.url("admin"), subject, events))
             say(f"{count:,} on {subject}, {count / (time.perf_counter() - started):,.0f} events/s")
 
 
