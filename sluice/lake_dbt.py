@@ -35,7 +35,8 @@ def dbt(settings: Settings, arguments: Sequence[str]) -> None:
 @with_settings
 def docs(settings: Settings, output: Path | None) -> None:
     """Write dbt's documentation of the lake: tables, columns, tests, lineage. One file, to open."""
-    target = settings.data_dir / "lake" / "dbt" / "docs"
+    # dbt takes a relative path to be one in its project.
+    target = settings.data_dir.absolute() / "lake" / "dbt" / "docs"
     code = _run_dbt(settings, ["docs", "generate", "--static", "--target-path", str(target)])
     if code != 0:
         raise click.ClickException("dbt could not generate the documentation")
