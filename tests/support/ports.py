@@ -6,6 +6,8 @@ import socket
 _BELOW_EPHEMERAL = range(20_000, 32_768)
 """Above these the kernel takes the ports of outgoing connections: a port that is free when a test
 asks may be some connection's own when the server comes to bind it."""
+_given: set[int] = set()
+"""One process wants many, before the first of them is bound: none comes twice."""
 
 
 def free_port() -> int:
@@ -15,9 +17,12 @@ def free_port() -> int:
     """
     while True:
         port = random.choice(_BELOW_EPHEMERAL)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _given.add(port)
             return port
