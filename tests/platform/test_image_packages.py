@@ -22,7 +22,7 @@ EVERYWHERE = {
 FOUND_BY_CHANCE = {
     # Used by others where they are installed.
     *("brotli", "colorama", "grpcio-tools", "pygments", "rich", "setuptools", "sluice-platform"),
-    *("sniffio", "watchfiles", "ml-dtypes", "attrs", "greenlet"),
+    *("sniffio", "watchfiles", "ml-dtypes", "attrs", "greenlet", "psutil"),
     # By nats-py, for brokers behind WebSockets.
     *("aiohttp", "aiohappyeyeballs", "aiosignal", "frozenlist", "multidict", "propcache", "yarl"),
 }
@@ -82,7 +82,7 @@ def imported(room: str) -> frozenset[str]:
     return frozenset(
         normalized(each)
         for package in loaded.split()
-        for each in distributions.get(package, ())[:1]
+        for each in distributions.get(package, ())
         if normalized(each) not in FOUND_BY_CHANCE
     )
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from contracts.broker_access import BrokerAccess
 from contracts.settings import EncoderSettings, Settings
 from sluice.endpoints import Endpoints
 from sluice.servers.encoder import encoder_process
@@ -59,7 +60,7 @@ async def test_status_asks_it(tmp_path: Path, is_own: bool) -> None:
         settings = Settings(data_dir=tmp_path, encoder=EncoderSettings(**address))
         endpoints = Endpoints.of_settings(
             settings,
-            nats=f"nats://127.0.0.1:{free_port()}",
+            broker=BrokerAccess(f"nats://127.0.0.1:{free_port()}"),
             postgres=f"postgresql://127.0.0.1:{free_port()}/none",
         )
 
