@@ -132,7 +132,7 @@ def test_an_image_is_small_of_rights_and_without_tools(image: str) -> None:
     assert writable.strip() == "no"
 
 
-def test_the_gateways_image_has_no_dagster_and_answers() -> None:
+def test_the_gateways_image_has_no_dagster_and_answers(database_url: str) -> None:
     name = "localhost/sluice-gateway:0.1.0"
     build("gateway", name)
     listed = inside(
@@ -143,9 +143,9 @@ def test_the_gateways_image_has_no_dagster_and_answers() -> None:
         "print(*{each.metadata['Name'].lower() for each in distributions()})",
     ).split()
 
-    assert {"starlette", "aiohttp", "nats-py"} <= set(listed)
+    assert {"starlette", "uvicorn", "nats-py"} <= set(listed)
     assert not [each for each in listed if "dagster" in each or each in {"alembic", "pyarrow"}]
-    with running_gateway(name) as url:
+    with running_gateway(name, database_url) as url:
         models = requests.get(f"{url}/v1/models", timeout=10)
         assert models.status_code == 200
         (model,) = [each["id"] for each in models.json()["data"]]
@@ -159,14 +159,15 @@ def test_the_gateways_image_has_no_dagster_and_answers() -> None:
 
 
 @contextmanager
-def running_gateway(image: str) -> Iterator[str]:
+def running_gateway(image: str, database_url: str) -> Iterator[str]:
     """Run the image on this machine's loopback, with a volume for its spool; yield its URL."""
     port, name = free_port(), f"sluice-test-{os.getpid()}"
     podman(
         *("run", "--detach", "--name", name, *RUN, "--network", "host", "--read-only"),
         *("--tmpfs", "/tmp", "--cap-drop", "all", "--security-opt", "no-new-privileges"),
         *("--memory", read_services()["gateway"]["mem_limit"]),
-        *("--volume", f"{name}:/var/lib/sluice", "--env", f"SLUICE_GATEWAY_PORT={port}", image),
+        *("--volume", f"{name}:/var/lib/sluice", "--env", f"SLUICE_GATEWAY_PORT={port}"),
+        *("--env", f"SLUICE_POSTGRES_URL={database_url}", image),
     )
     try:
         url = f"http://127.0.0.1:{port}"
