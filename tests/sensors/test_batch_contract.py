@@ -295,8 +295,9 @@ def test_chat_events_become_history_pairs_and_a_dataset(
     assert _rows(database_url, "SELECT count(*) FROM chat_history") == [(4,)]
     assert _rows(database_url, "SELECT count(*) FROM chat_pairs") == [(3,)]
     day = events[0].occurred_at.date().isoformat()
-    (jsonl,) = (tmp_path / "data" / "datasets" / "chat_pairs" / f"day={day}").glob("*.jsonl")
-    lines = [json.loads(line) for line in jsonl.read_text().splitlines()]
+    folder = tmp_path / "data" / "datasets" / "chat_pairs" / f"day={day}"
+    files = sorted(folder.glob("hour=*/minute=*.jsonl"))
+    lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     assert lines == [
         {
             "messages": [
