@@ -3,7 +3,7 @@
 dagster-postgres opens a connection for every statement, outside the webserver: a server process
 and a SCRAM exchange each, dozens of them in a run. Here a process keeps a few for all the
 instances that it makes, and looks whether one still lives before it is used, so that a restarted
-PostgreSQL is met as before.
+PostgreSQL is met as before. The webserver's connections, which Dagster keeps, are looked at too.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,9 +12,18 @@ from typing import Any, Self
 
 import sqlalchemy
 from dagster._serdes import ConfigurableClassData
-from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage
+from dagster_postgres import (
+    PostgresEventLogStorage,
+    PostgresRunStorage,
+    PostgresScheduleStorage,
+)
 from dagster_postgres.storage import DagsterPostgresStorage
-from dagster_postgres.utils import create_pg_engine, pg_url_from_config, retry_pg_connection_fn
+from dagster_postgres.utils import (
+    create_pg_engine,
+    pg_url_from_config,
+    retry_pg_connection_fn,
+    set_pg_statement_timeout,
+)
 
 _IDLE_CONNECTIONS = 4
 _MORE_AT_A_TIME = 30
@@ -36,8 +45,8 @@ class PooledPostgresStorage(DagsterPostgresStorage):
         super().__init__(postgres_url, should_autocreate_tables=False, inst_data=inst_data)
         self._run_storage = _RunStorage(postgres_url, should_autocreate_tables=False)
         self._event_log_storage = _EventLogStorage(postgres_url, should_autocreate_tables=False)
+        self._schedule_storage = _ScheduleStorage(postgres_url, should_autocreate_tables=False)
         for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
-            # As `optimize_for_webserver` does, which knows no `pool_pre_ping`.
             storage._engine = _engine(postgres_url)
 
     @classmethod
@@ -51,7 +60,35 @@ class PooledPostgresStorage(DagsterPostgresStorage):
         )
 
 
-class _RunStorage(PostgresRunStorage):
+class _LivePoolInWebserver:
+    """Replaces dagster-postgres's pool of the webserver, which hands out dead connections."""
+
+    postgres_url: str
+    _engine: sqlalchemy.Engine
+
+    def optimize_for_webserver(
+        self, statement_timeout: int, pool_recycle: int, max_overflow: int
+    ) -> None:
+        """`statement_timeout` in milliseconds, `pool_recycle` in seconds."""
+        self._engine = create_pg_engine(
+            self.postgres_url,
+            isolation_level="AUTOCOMMIT",
+            pool_size=1,
+            max_overflow=max_overflow,
+            pool_pre_ping=True,
+            pool_recycle=pool_recycle,
+        )
+
+        @sqlalchemy.event.listens_for(self._engine, "connect")
+        def limit_statements(connection: Any, _record: object) -> None:
+            set_pg_statement_timeout(connection, statement_timeout)
+
+
+class _ScheduleStorage(_LivePoolInWebserver, PostgresScheduleStorage):
+    """Differs in its pool alone."""
+
+
+class _RunStorage(_LivePoolInWebserver, PostgresRunStorage):
     """Looks once in a process for the columns that a migration may have added."""
 
     def has_run_stats_index_cols(self) -> bool:
@@ -61,7 +98,7 @@ class _RunStorage(PostgresRunStorage):
         return _look_once(self.postgres_url, "runs.backfill_id", super().has_backfill_id_column)
 
 
-class _EventLogStorage(PostgresEventLogStorage):
+class _EventLogStorage(_LivePoolInWebserver, PostgresEventLogStorage):
     """Likewise."""
 
     def _has_asset_key_col_on_connection(

@@ -1,9 +1,11 @@
 """Dagster's storage with kept connections, on a real PostgreSQL."""
 
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+import sqlalchemy
 from dagster import DagsterInstance, job, op
 
 from sluice.servers.postgres import EmbeddedPostgres
@@ -59,3 +61,30 @@ def test_connections_that_died_meanwhile_are_replaced(
 
     assert result.success
     assert len(instance.get_runs()) == 2
+
+
+def test_the_webservers_connections_that_died_are_replaced(
+    instance: DagsterInstance, storage_url: str
+) -> None:
+    """Its statements keep the limit that it sets, on the new connections too."""
+    instance.optimize_for_webserver(statement_timeout=7000, pool_recycle=3600, max_overflow=20)
+    _read_of_each(instance)
+    with psycopg.connect(storage_url, autocommit=True) as connection:
+        connection.execute(_END_ALL)
+
+    _read_of_each(instance)
+
+    storages: list[Any] = [
+        instance.run_storage,
+        instance.event_log_storage,
+        instance.schedule_storage,
+    ]
+    for storage in storages:
+        with storage._engine.connect() as connected:
+            assert connected.scalar(sqlalchemy.text("SHOW statement_timeout")) == "7s"
+
+
+def _read_of_each(instance: DagsterInstance) -> None:
+    assert instance.get_runs_count() == 0
+    assert not instance.get_asset_keys()
+    assert not instance.all_instigator_state()
