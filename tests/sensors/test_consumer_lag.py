@@ -33,10 +33,10 @@ def orchestrator(
 
 
 def tick(nats_server: EmbeddedNats, cursor: str | None = None) -> SensorResult:
-    context = build_sensor_context(
+    with build_sensor_context(
         cursor=cursor, resources={"jetstream": JetStreamResource(url=nats_server.url("dagster"))}
-    )
-    result = consumer_lag_watch(context)
+    ) as context:
+        result = consumer_lag_watch(context)
     assert isinstance(result, SensorResult)
     return result
 
@@ -113,10 +113,10 @@ def test_a_busy_consumer_is_observed_every_five_minutes(
 
 
 def test_without_a_broker_the_tick_says_so() -> None:
-    context = build_sensor_context(
+    with build_sensor_context(
         resources={"jetstream": JetStreamResource(url="nats://127.0.0.1:1")}
-    )
-    result = consumer_lag_watch(context)
+    ) as context:
+        result = consumer_lag_watch(context)
     assert isinstance(result, SkipReason)
     assert "the broker failed" in (result.skip_message or "")
 

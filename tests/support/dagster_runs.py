@@ -58,10 +58,10 @@ class Orchestrator:
     def tick(self, sensor_name: str) -> list[RunRequest] | str:
         """Evaluate one sensor: the runs it requests, or why it requests none."""
         sensor: SensorDefinition = definitions().resolve_sensor_def(sensor_name)
-        context = build_sensor_context(
+        with build_sensor_context(
             instance=self.instance, resources=self.resources, definitions=definitions()
-        )
-        outcome = list(sensor(context))  # type: ignore[call-overload]
+        ) as context:
+            outcome = list(sensor(context))  # type: ignore[call-overload]
         if len(outcome) == 1 and isinstance(outcome[0], SkipReason):
             return outcome[0].skip_message or ""
         return outcome

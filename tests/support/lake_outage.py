@@ -23,13 +23,13 @@ from tests.support.lake_audit import assert_same_events
 
 def tick(postgres: PostgresResource) -> list[RunRequest] | str:
     """Evaluate the lake's schedule: the runs it requests, or why it requests none."""
-    context = build_schedule_context(
+    schedule = definitions().resolve_schedule_def("hourly_lake_batches")
+    with build_schedule_context(
         scheduled_execution_time=datetime.now(UTC),
         resources={"postgres": postgres},
         repository_def=definitions().get_repository_def(),
-    )
-    schedule = definitions().resolve_schedule_def("hourly_lake_batches")
-    result = schedule.evaluate_tick(context)
+    ) as context:
+        result = schedule.evaluate_tick(context)
     return list(result.run_requests or ()) or result.skip_message or ""
 
 

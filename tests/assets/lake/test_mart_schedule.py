@@ -35,13 +35,15 @@ def instance(tmp_path: Path) -> DagsterInstance:
 @pytest.fixture
 def tick(instance: DagsterInstance, postgres: PostgresResource) -> Tick:
     def evaluate() -> RunRequest | str:
-        context = build_schedule_context(
+        # A context that is left open makes its instance the process's current one; the garbage
+        # collector may end two in an order that leaves one that is gone, for later tests to find.
+        with build_schedule_context(
             instance=instance,
             scheduled_execution_time=datetime.now(UTC),
             resources={"postgres": postgres},
             repository_def=definitions().get_repository_def(),
-        )
-        result = definitions().resolve_schedule_def("hourly_marts").evaluate_tick(context)
+        ) as context:
+            result = definitions().resolve_schedule_def("hourly_marts").evaluate_tick(context)
         (request,) = result.run_requests or (result.skip_message or "",)
         return request
 
