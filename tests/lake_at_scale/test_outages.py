@@ -54,8 +54,6 @@ def test_a_server_goes_away_within_a_batch(
         insert_rows(connection, "tool_calls", 5, first=10)
     server, kind = fault.split(" ")
     target = servers.s3 if server == "S3" else servers.nessie
-    patch = pytest.MonkeyPatch()
-    break_before(step, target.hang if kind == "hangs" else target.kill, patch)
     monkeypatch.setattr(nessie, "_SECONDS", 1.0)
     monkeypatch.setattr(nessie_catalog, "TIMEOUT_SECONDS", 5.0)
 
@@ -66,7 +64,9 @@ def test_a_server_goes_away_within_a_batch(
         assert len(moved_ids(lake)) == 3
         assert len(lake.branches.find_all()) <= 2
 
-    assert_outage_is_survived(orchestrator, postgres, lake, database_url, bring_back=bring_back)
+    with pytest.MonkeyPatch.context() as patch:
+        break_before(step, target.hang if kind == "hangs" else target.kill, patch)
+        assert_outage_is_survived(orchestrator, postgres, lake, database_url, bring_back=bring_back)
 
     assert [branch.name for branch in lake.branches.find_all()] == ["main"]
 

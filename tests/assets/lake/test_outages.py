@@ -45,15 +45,15 @@ def test_postgresql_goes_away_within_a_batch(
     orchestrator = Orchestrator(database_url=url, nats_url="nats://127.0.0.1:1", lake=lake)
     with psycopg.connect(url) as connection:
         insert_rows(connection, "tool_calls", 30)
-    patch = pytest.MonkeyPatch()
-    break_before(step, server.kill, patch)
 
     def bring_back() -> None:
         patch.undo()
         server.start()
         assert len(moved_ids(lake)) == (30 if step == "record_watermark" else 0)
 
-    assert_outage_is_survived(orchestrator, postgres, lake, url, bring_back=bring_back)
+    with pytest.MonkeyPatch.context() as patch:
+        break_before(step, server.kill, patch)
+        assert_outage_is_survived(orchestrator, postgres, lake, url, bring_back=bring_back)
 
 
 def test_the_disk_goes_away_within_a_batch(
@@ -68,7 +68,6 @@ def test_the_disk_goes_away_within_a_batch(
         insert_rows(connection, "tool_calls", 5, first=10)
     folder = Path(lake.location.removeprefix("file://"))
     elsewhere = folder.with_name("elsewhere")
-    patch = pytest.MonkeyPatch()
 
     def take_away() -> None:
         if not elsewhere.exists():
@@ -81,9 +80,9 @@ def test_the_disk_goes_away_within_a_batch(
         elsewhere.rename(folder)
         assert len(moved_ids(lake)) == 3
 
-    break_before("_write_audited", take_away, patch)
-
-    assert_outage_is_survived(orchestrator, postgres, lake, database_url, bring_back=bring_back)
+    with pytest.MonkeyPatch.context() as patch:
+        break_before("_write_audited", take_away, patch)
+        assert_outage_is_survived(orchestrator, postgres, lake, database_url, bring_back=bring_back)
 
 
 def test_of_two_batches_at_once_one_moves_the_rows(
