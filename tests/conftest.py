@@ -1,6 +1,5 @@
 """Fixtures: the real servers, on free ports, each test with a database and a broker of its own."""
 
-import sys
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -19,19 +18,6 @@ from tests.support.ports import free_port
 from tests.support.processes import running
 
 _TEMPLATE = "migrated_template"
-_DAGSTER_STATE = "dagster._core.storage.defs_state.base"
-
-
-@pytest.fixture(autouse=True)
-def _no_instance_stays_behind() -> Iterator[None]:
-    """Have code that loads definitions find no Dagster instance of an earlier test.
-
-    Dagster keeps the current one in a context variable. Of two that are not closed in the reverse
-    order of their opening, the first is put back there when it is long gone.
-    """
-    yield
-    if (state := sys.modules.get(_DAGSTER_STATE)) is not None:
-        state._current_storage.set(None)
 
 
 @pytest.fixture(scope="session")
