@@ -11,15 +11,11 @@ import pytest
 from openai import AsyncOpenAI
 from pydantic import BaseModel
 
-from contracts.settings import BackendSettings, Settings
 from tests.conformance.sse_events import read_events
-from tests.gateway.conftest import UNREACHABLE_DATABASE, UNREACHABLE_NATS
-from tests.gateway.running_gateway import RunningGateway, running_gateway
-from tests.support.llamacpp_server import MODEL_ALIAS, llamacpp_process
-from tests.support.ports import free_port
-from tests.support.processes import running
+from tests.gateway.llamacpp_gateway import gateway_of_llamacpp, running_llamacpp
+from tests.gateway.running_gateway import RunningGateway
+from tests.support.llamacpp_server import MODEL_ALIAS
 from tests.support.recorded_answers import LlamaCppRecorder, Text, Turn
-from tests.support.tiny_gguf import write_tiny_gguf
 
 ASK: dict[str, Any] = {
     "model": MODEL_ALIAS,
@@ -38,23 +34,13 @@ class GateChoice(BaseModel):
 def llamacpp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The server's URL."""
     folder = tmp_path_factory.mktemp("llamacpp")
-    model = write_tiny_gguf(folder / "tiny.gguf", follows_grammars=True)
-    port = free_port()
-    with running(llamacpp_process(model, port), log=folder / "log"):
-        yield f"http://127.0.0.1:{port}"
+    with running_llamacpp(folder, follows_grammars=True) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
 def gateway(llamacpp: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
-    settings = Settings(
-        data_dir=tmp_path_factory.mktemp("gateway"),
-        backends=(BackendSettings(name="llamacpp", kind="llamacpp", url=llamacpp),),
-        nats={"url": UNREACHABLE_NATS},
-        postgres={"url": UNREACHABLE_DATABASE},
-        encoder={"enabled": False},
-        gateway={"shutdown_grace_seconds": 1.0},
-    )
-    with running_gateway(settings) as gateway:
+    with gateway_of_llamacpp(llamacpp, tmp_path_factory.mktemp("gateway")) as gateway:
         yield gateway
 
 

@@ -12,14 +12,10 @@ import pytest
 from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
 
-from contracts.settings import BackendSettings, Settings
 from tests.conformance.turns import FUNCTIONS
-from tests.gateway.conftest import UNREACHABLE_NATS
-from tests.gateway.running_gateway import RunningGateway, running_gateway
-from tests.support.llamacpp_server import MODEL_ALIAS, llamacpp_process
-from tests.support.ports import free_port
-from tests.support.processes import running
-from tests.support.tiny_gguf import write_tiny_gguf
+from tests.gateway.llamacpp_gateway import gateway_of_llamacpp, running_llamacpp
+from tests.gateway.running_gateway import RunningGateway
+from tests.support.llamacpp_server import MODEL_ALIAS
 
 QUESTION: Any = [{"role": "user", "content": "Open a gate."}]
 GATES = ("north", "south")
@@ -59,21 +55,11 @@ def gateway(
     tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str]
 ) -> Iterator[RunningGateway]:
     folder = tmp_path_factory.mktemp("llamacpp")
-    model = write_tiny_gguf(folder / "tiny.gguf", follows_grammars=True, calls_tools=True)
-    port = free_port()
-    with running(llamacpp_process(model, port), log=folder / "log"):
-        settings = Settings(
-            data_dir=folder,
-            backends=(
-                BackendSettings(name="llamacpp", kind="llamacpp", url=f"http://127.0.0.1:{port}"),
-            ),
-            nats={"url": UNREACHABLE_NATS},
-            postgres={"url": new_database()},
-            encoder={"enabled": False},
-            gateway={"shutdown_grace_seconds": 1.0},
-        )
-        with running_gateway(settings) as gateway:
-            yield gateway
+    with (
+        running_llamacpp(folder, follows_grammars=True, calls_tools=True) as url,
+        gateway_of_llamacpp(url, folder, postgres_url=new_database()) as gateway,
+    ):
+        yield gateway
 
 
 @pytest.fixture

@@ -6,13 +6,8 @@ from typing import Any
 import anthropic
 import pytest
 
-from contracts.settings import Api, BackendSettings, Settings
-from tests.gateway.conftest import UNREACHABLE_DATABASE, UNREACHABLE_NATS
-from tests.gateway.running_gateway import running_gateway
-from tests.support.llamacpp_server import MODEL_ALIAS, llamacpp_process
-from tests.support.ports import free_port
-from tests.support.processes import running
-from tests.support.tiny_gguf import write_tiny_gguf
+from tests.gateway.llamacpp_gateway import gateway_of_llamacpp, running_llamacpp
+from tests.support.llamacpp_server import MODEL_ALIAS
 
 ASK: dict[str, Any] = {
     "model": MODEL_ALIAS,
@@ -26,11 +21,8 @@ ASK: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def llamacpp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The server's URL."""
-    folder = tmp_path_factory.mktemp("llamacpp")
-    model = write_tiny_gguf(folder / "tiny.gguf")
-    port = free_port()
-    with running(llamacpp_process(model, port), log=folder / "log"):
-        yield f"http://127.0.0.1:{port}"
+    with running_llamacpp(tmp_path_factory.mktemp("llamacpp")) as url:
+        yield url
 
 
 @pytest.fixture(
@@ -39,17 +31,9 @@ def llamacpp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def sdk(
     llamacpp: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[anthropic.Anthropic]:
-    apis: tuple[Api, ...] = request.param
-    settings = Settings(
-        data_dir=tmp_path_factory.mktemp("gateway"),
-        backends=(BackendSettings(name="llamacpp", kind="llamacpp", url=llamacpp, apis=apis),),
-        nats={"url": UNREACHABLE_NATS},
-        postgres={"url": UNREACHABLE_DATABASE},
-        encoder={"enabled": False},
-        gateway={"shutdown_grace_seconds": 1.0},
-    )
+    folder = tmp_path_factory.mktemp("gateway")
     with (
-        running_gateway(settings) as gateway,
+        gateway_of_llamacpp(llamacpp, folder, apis=request.param) as gateway,
         anthropic.Anthropic(base_url=gateway.url, api_key="none", max_retries=0) as client,
     ):
         yield client

@@ -7,13 +7,8 @@ import pytest
 from openai import AsyncOpenAI
 from pydantic import BaseModel
 
-from contracts.settings import BackendSettings, Settings
-from tests.gateway.conftest import UNREACHABLE_NATS
-from tests.gateway.running_gateway import running_gateway
-from tests.support.llamacpp_server import MODEL_ALIAS, llamacpp_process
-from tests.support.ports import free_port
-from tests.support.processes import running
-from tests.support.tiny_gguf import write_tiny_gguf
+from tests.gateway.llamacpp_gateway import gateway_of_llamacpp, running_llamacpp
+from tests.support.llamacpp_server import MODEL_ALIAS
 
 ASK: dict[str, Any] = {
     "model": MODEL_ALIAS,
@@ -34,21 +29,11 @@ def gateway_url(
 ) -> Iterator[str]:
     """A gateway with a database, and llama.cpp behind it."""
     folder = tmp_path_factory.mktemp("llamacpp")
-    model = write_tiny_gguf(folder / "tiny.gguf", follows_grammars=True)
-    port = free_port()
-    with running(llamacpp_process(model, port), log=folder / "log"):
-        settings = Settings(
-            data_dir=folder,
-            backends=(
-                BackendSettings(name="llamacpp", kind="llamacpp", url=f"http://127.0.0.1:{port}"),
-            ),
-            nats={"url": UNREACHABLE_NATS},
-            postgres={"url": new_database()},
-            encoder={"enabled": False},
-            gateway={"shutdown_grace_seconds": 1.0},
-        )
-        with running_gateway(settings) as gateway:
-            yield gateway.url
+    with (
+        running_llamacpp(folder, follows_grammars=True) as url,
+        gateway_of_llamacpp(url, folder, postgres_url=new_database()) as gateway,
+    ):
+        yield gateway.url
 
 
 @pytest.fixture
