@@ -63,6 +63,7 @@ class Reloader:
 
     def reload(self) -> None:
         """Read the files and take over what is right, changed or not."""
+        # Before they are read: a change meanwhile would otherwise never be seen.
         self._seen = self._look()
         self._reload_settings()
         self._reload_keys()
@@ -98,7 +99,6 @@ class Reloader:
             _log.info("backends reloaded", backends=[each.name for each in settings.backends])
         if others := _changed(old, settings) - _APPLIED:
             _log.warning("these settings count from the next start on", settings=sorted(others))
-        self._seen = self._look()
 
     def _reload_keys(self) -> None:
         try:

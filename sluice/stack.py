@@ -1,14 +1,13 @@
 """The parts of one platform: embedded servers where the settings name no other."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from contracts.broker_access import BrokerAccess
 from contracts.settings import (
     CONFIG_VARIABLE,
-    DEFAULT_CONFIG_FILE,
     Settings,
+    config_file,
     database_beside,
     with_psycopg,
 )
@@ -116,9 +115,8 @@ class Stack:
     def base_environment(self) -> dict[str, str]:
         """Those of a child process that needs neither the store nor the broker."""
         environment = {"SLUICE_DATA_DIR": str(self.data_dir), "PYTHONUNBUFFERED": "1"}
-        config_file = Path(os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG_FILE))
-        if config_file.is_file():
-            environment[CONFIG_VARIABLE] = str(config_file.resolve())
+        if (file := config_file()).is_file():
+            environment[CONFIG_VARIABLE] = str(file.resolve())
         return environment
 
     @property

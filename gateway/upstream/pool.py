@@ -1,6 +1,7 @@
 """Connections that are kept for the next request."""
 
 import asyncio
+import socket
 from functools import partial
 
 from gateway.coarse_timers import TimeLimit
@@ -12,6 +13,16 @@ from gateway.upstream.response import UpstreamResponse
 _KEPT_SECONDS = 4.0
 """Servers of models close idle connections after 5 s; a request sent at that moment would fail,
 so the gateway closes them first."""
+
+_LIVENESS = {
+    # Not every system has all of them.
+    "TCP_KEEPIDLE": 10,
+    "TCP_KEEPINTVL": 5,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 25_000,
+}
+"""Seconds, the last one milliseconds: an answer may take minutes to begin, and a host that is gone
+never says so. https://www.man7.org/linux/man-pages/man7/tcp.7.html"""
 
 
 class UpstreamPool:
@@ -69,12 +80,13 @@ class UpstreamPool:
         loop = asyncio.get_running_loop()
         try:
             with TimeLimit(loop.time() + seconds):
-                _, connection = await loop.create_connection(
+                transport, connection = await loop.create_connection(
                     lambda: UpstreamConnection(partial(self._keep, origin)),
                     origin.host,
                     origin.port,
                     ssl=origin.tls_context,
                 )
+            _notice_silence(transport.get_extra_info("socket"))
         except TimeoutError as error:
             raise ConnectTimedOut from error
         except OSError as error:
@@ -112,3 +124,11 @@ class UpstreamPool:
             else:
                 del self._free[origin]
         self._sweep_timer = loop.call_later(_KEPT_SECONDS / 2, self._sweep) if self._free else None
+
+
+def _notice_silence(connected: socket.socket) -> None:
+    """Let a connection end 25 s after the last sign of the server's host."""
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _LIVENESS.items():
+        if (option := getattr(socket, name, None)) is not None:
+            connected.setsockopt(socket.IPPROTO_TCP, option, value)

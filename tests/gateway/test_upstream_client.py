@@ -256,6 +256,19 @@ async def test_who_closes_meanwhile_is_asked_over_a_new_connection() -> None:
             assert server.connections == count
 
 
+async def test_a_connection_asks_whether_its_server_is_still_there() -> None:
+    async with serving(OK) as (server, pool):
+        await read(await ask(server, pool))
+
+        sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+
+    (timer,) = [fields[5] for fields in sockets if fields[2] == f"0100007F:{server.port:04X}"]
+    kind, _, due = timer.partition(":")
+    # The kernel's name for keepalive; hundredths of a second.
+    assert kind == "02"
+    assert int(due, 16) <= 10 * 100
+
+
 async def test_nobody_listens() -> None:
     async with serving(OK) as (server, _):
         port = server.port
