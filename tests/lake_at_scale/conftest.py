@@ -8,10 +8,12 @@ import pytest
 
 from resources.lake import LakeResource
 from resources.postgres import PostgresResource
+from sluice.databases import ensure_database
+from sluice.devstack.secret_files import S3_ACCESS_KEY
+from sluice.servers.postgres import EmbeddedPostgres
 from tests.support.ports import free_port
 from tests.support.processes import RestartableServer, running
 from tests.support.scale_servers import (
-    S3_ACCESS_KEY,
     S3_BUCKET,
     S3_SECRET_KEY,
     nessie_server,
@@ -27,6 +29,7 @@ class ScaleServers:
     folder: Path
     s3_port: int
     nessie_port: int
+    nessie_management_port: int
     s3: RestartableServer
     nessie: RestartableServer
 
@@ -37,17 +40,22 @@ class ScaleServers:
 
 
 @pytest.fixture(scope="session")
-def scale_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScaleServers]:
+def scale_servers(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: EmbeddedPostgres
+) -> Iterator[ScaleServers]:
     folder = tmp_path_factory.mktemp("scale")
-    s3_port, nessie_port = free_port(), free_port()
+    ensure_database(postgres_server.url("postgres"), "nessie")
+    s3_port, nessie_port, management_port = free_port(), free_port(), free_port()
     with (
         RestartableServer(s3_server(folder / "s3", s3_port), log=folder / "s3.log") as s3,
         RestartableServer(
-            nessie_server(folder / "nessie", nessie_port, free_port(), s3_port),
+            nessie_server(
+                folder / "nessie", nessie_port, management_port, s3_port, postgres_server
+            ),
             log=folder / "nessie.log",
         ) as nessie,
     ):
-        yield ScaleServers(folder, s3_port, nessie_port, s3, nessie)
+        yield ScaleServers(folder, s3_port, nessie_port, management_port, s3, nessie)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Batches on branches of a real Nessie, with data files on a real S3 server."""
 
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +18,11 @@ from contracts.lake import LAKE_TABLES, LakeTable
 from contracts.tables import tool_calls
 from resources.lake import LakeResource
 from resources.postgres import PostgresResource
+from tests.lake_at_scale.conftest import ScaleServers
+from tests.support.compose_files import read_services
 from tests.support.lake_audit import TOOL_CALLS, assert_same_events, read_table
 from tests.support.lake_rows import DAY, insert_everything, insert_rows
+from tests.support.ports import free_port
 
 # The first run on a machine fetches the servers.
 pytestmark = pytest.mark.timeout(1200)
@@ -49,6 +53,22 @@ def test_a_batch_is_merged_and_its_branch_goes(
     assert (first.row_count, again.row_count, second.row_count) == (30, 0, 5)
     assert _branches(lake) == ["main"]
     assert_same_events(lake, database_url)
+
+
+def test_the_containers_health_check_sees_a_server_and_misses_one(
+    scale_servers: ScaleServers,
+) -> None:
+    def check(port: int) -> int:
+        command = [
+            word.replace("/127.0.0.1/9000", f"/127.0.0.1/{port}")
+            for word in read_services()["nessie"]["healthcheck"]["test"][1:]
+        ]
+        return subprocess.run(command, capture_output=True, timeout=30).returncode
+
+    assert check(scale_servers.nessie_management_port) == 0
+    assert check(free_port()) != 0
+    # An answer, but not that of a health check.
+    assert check(scale_servers.s3_port) != 0
 
 
 def test_every_table_arrives(

@@ -1,10 +1,12 @@
 """The compose files: valid, pinned, closed to others, and of one mind with the code."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,9 @@ from tests.support.compose_files import (
     services_of,
 )
 
+LOGS = "podman-logs.yaml"
 SETS = {"one host": ONE_HOST} | {host: files_of(host) for host in HOSTS}
+SETS["gateway"] += (LOGS,)
 DESIGN_PORTS = {
     "nats": {4222, 8222},
     "postgres": {5432},
@@ -44,7 +48,7 @@ DESIGN_HOSTS = {
         {"prometheus", "grafana", "loki", "vector", "minio", "buckets"},
         {3003, 3100, 9000},
     ),
-    "gateway": ({"gateway", "nats", "streams"}, {8080, 4222, 8222}),
+    "gateway": ({"gateway", "gateway-logs", "nats", "streams"}, {8080, 4222, 8222}),
     "compute": (
         {
             *("dagster-web", "dagster-daemon", "dagster-code", "postgres", "migrate", "encoder"),
@@ -62,7 +66,12 @@ def services() -> dict[str, Any]:
     return read_services()
 
 
-@pytest.mark.parametrize("file", [*ONE_HOST, *(f"{host}.yaml" for host in HOSTS)])
+def require_podman(reason: str) -> None:
+    if shutil.which("podman") is None:
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+
+
+@pytest.mark.parametrize("file", [*ONE_HOST, *(f"{host}.yaml" for host in HOSTS), LOGS])
 def test_the_file_is_valid_by_the_compose_specification(file: str) -> None:
     checked = subprocess.run(
         [
@@ -79,9 +88,7 @@ def test_the_file_is_valid_by_the_compose_specification(file: str) -> None:
 
 @pytest.mark.parametrize("name", SETS)
 def test_podman_compose_understands_the_files_as_we_do(name: str, tmp_path: Path) -> None:
-    if shutil.which("podman") is None:
-        reason = "podman-compose asks podman for its version, and there is none"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    require_podman("podman-compose asks podman for its version, and there is none")
     env_file = tmp_path / "env"
     variables = {} if name == "one host" else addresses_of(name)
     env_file.write_text("".join(f"{key}={value}\n" for key, value in variables.items()))
@@ -91,7 +98,7 @@ def test_podman_compose_understands_the_files_as_we_do(name: str, tmp_path: Path
         capture_output=True,
         text=True,
         timeout=120,
-        env={**os.environ, "COMPOSE_PROFILES": "lakehouse,tools,another-host"},
+        env={**os.environ, "COMPOSE_PROFILES": "lakehouse,tools,gateway-logs,another-host"},
         # It takes the files that a file names from where it runs.
         cwd=DEVSTACK,
     )
@@ -102,8 +109,64 @@ def test_podman_compose_understands_the_files_as_we_do(name: str, tmp_path: Path
     ours = read_services(SETS[name], variables)
     assert set(understood) == set(ours)
     for service, definition in ours.items():
-        for key in ("ports", "profiles", "extra_hosts", "depends_on", "image"):
+        for key in ("ports", "profiles", "extra_hosts", "depends_on", "image", "logging"):
             assert understood[service].get(key) == definition.get(key), f"{service}: {key}"
+
+
+def test_the_gateways_log_is_where_its_agent_looks() -> None:
+    variables = addresses_of("gateway") | {"GATEWAY_LOG_DIR": "/somewhere"}
+    services = read_services(SETS["gateway"], variables)
+    agent = yaml.safe_load((DEVSTACK / "vector" / "gateway-logs.yaml").read_text())
+
+    assert services["gateway"]["logging"]["options"]["path"] == "/somewhere/gateway.log"
+    assert "/somewhere:/var/log/sluice:ro" in services["gateway-logs"]["volumes"]
+    (looked_for,) = agent["sources"]["gateway_log"]["include"]
+    pattern = looked_for.removeprefix("${GATEWAY_LOG_FILES:-").removesuffix("}")
+    assert Path("/var/log/sluice/gateway.log").match(pattern)
+    assert services["gateway-logs"]["healthcheck"]["test"][-1].endswith(
+        agent["api"]["address"].removeprefix("${VECTOR_API_ADDRESS:-").removesuffix("}") + "/health"
+    )
+
+
+def test_podman_writes_the_log_there(tmp_path: Path) -> None:
+    require_podman("there is no podman")
+    (tmp_path / "root").mkdir()
+    logging = read_services(
+        SETS["gateway"], addresses_of("gateway") | {"GATEWAY_LOG_DIR": str(tmp_path)}
+    )["gateway"]["logging"]
+    options = [f"--log-opt={name}={value}" for name, value in logging["options"].items()]
+    # Podman takes no longer path than 50 characters for this one.
+    short = tempfile.mkdtemp(prefix="sluice-", dir="/tmp")
+    podman = (
+        *("podman", "--root", str(tmp_path / "storage"), "--runroot", short),
+        *("--storage-driver", "vfs"),
+    )
+
+    made = subprocess.run(
+        [
+            *(*podman, "create", "--network=none", f"--log-driver={logging['driver']}", *options),
+            *("--rootfs", str(tmp_path / "root"), "true"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert made.returncode == 0, made.stderr
+    container = made.stdout.strip()
+    try:
+        shown = subprocess.check_output(
+            [*podman, "inspect", "--format", "{{json .HostConfig.LogConfig}}", container],
+            text=True,
+            timeout=60,
+        )
+    finally:
+        subprocess.run([*podman, "rm", container], check=True, capture_output=True, timeout=60)
+        shutil.rmtree(short)
+    understood = json.loads(shown)
+    assert understood["Type"] == "k8s-file"
+    assert understood["Path"] == f"{tmp_path}/gateway.log"
+    assert understood["Size"] == "20MB"
 
 
 def test_every_server_is_there() -> None:
@@ -117,7 +180,8 @@ def test_every_server_is_there() -> None:
     }
     assert {name for name, each in profiles.items() if each == ["lakehouse"]} == {"nessie", "trino"}
     assert {name for name, each in profiles.items() if each == ["tools"]} == {"tools", "dbt"}
-    assert len(profiles) == len(always) + 4
+    assert profiles["gateway-logs"] == ["gateway-logs"]
+    assert len(profiles) == len(always) + 5
 
 
 def test_the_ports_are_those_of_the_design_and_on_loopback_alone() -> None:
@@ -297,7 +361,9 @@ def test_the_settings_of_a_container_are_accepted(
 
     if name not in {"encoder", "streams"}:
         password = (tmp_path / "postgres_password").read_text()
-        assert settings.database_url == f"postgresql://sluice:{password}@postgres:5432/sluice"
-        assert settings.dagster_database_url.endswith("@postgres:5432/dagster")
+        # What follows has a host that vanished noticed.
+        server, _, _ = settings.database_url.partition("?")
+        assert server == f"postgresql://sluice:{password}@postgres:5432/sluice"
+        assert "@postgres:5432/dagster" in settings.dagster_database_url
     if name == "gateway":
         assert [each.name for each in settings.backends] == ["vllm", "llamacpp", "lmstudio"]
