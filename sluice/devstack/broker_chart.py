@@ -35,10 +35,14 @@ def chart_values() -> str:
         "container": {
             "image": {"tag": _IMAGE_TAG},
             "env": {
-                variable: {
-                    "valueFrom": {"secretKeyRef": {"name": "sluice-passwords", "key": variable}}
-                }
-                for variable in variables
+                # Of the limit below; without it the runtime of Go does not know of one.
+                "GOMEMLIMIT": "3GiB",
+                **{
+                    variable: {
+                        "valueFrom": {"secretKeyRef": {"name": "sluice-passwords", "key": variable}}
+                    }
+                    for variable in variables
+                },
             },
             "merge": {
                 "resources": {

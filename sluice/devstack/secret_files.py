@@ -44,9 +44,7 @@ def write_secret_files(folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(_FOLDER_MODE)
     written = [
-        _write(folder / name, secrets.token_urlsafe(24))
-        for name in PASSWORDS
-        if not (folder / name).exists()
+        _write(folder / name, new_password()) for name in PASSWORDS if not (folder / name).exists()
     ]
     if not (folder / METRICS_KEY).exists():
         written.append(_write(folder / METRICS_KEY, ""))
@@ -55,6 +53,16 @@ def write_secret_files(folder: Path) -> list[Path]:
         if not file.exists() or file.read_text() != content:
             written.append(_write(file, content))
     return written
+
+
+def new_password() -> str:
+    """Return a password of 192 random bits that begins with a letter.
+
+    The NATS chart writes passwords into its configuration by variables of the environment, whose
+    values nats-server reads as if they stood there without quotes: with a digit or a dash at the
+    beginning they may be a number or a broken date, and the server does not start.
+    """
+    return f"p{secrets.token_urlsafe(24)}"
 
 
 def _derived(folder: Path) -> Iterator[tuple[str, str]]:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ import yaml
 from contracts.settings import NatsSettings, PipelineSettings
 from contracts.streams import ADVISORIES, PIPELINE, TELEMETRY
 from sluice.devstack.broker_chart import chart_values
+from sluice.devstack.secret_files import new_password, write_secret_files
 from sluice.servers.nats import ADMIN_INBOX, GATEWAY_INBOX
 from sluice.servers.probes import http_probe
 from sluice.servers.spec import ProcessSpec
@@ -33,9 +35,11 @@ class Cluster:
 
     ports: list[int]
     stops: list[ExitStack]
+    secrets: Path
 
     def urls(self, user: str) -> list[str]:
-        return [f"nats://{user}:{user}-password@127.0.0.1:{port}" for port in self.ports]
+        password = (self.secrets / f"nats_{user}_password").read_text()
+        return [f"nats://{user}:{password}@127.0.0.1:{port}" for port in self.ports]
 
 
 def configuration(
@@ -63,8 +67,12 @@ def configuration(
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     ports, routes, monitors = ([free_port() for _ in range(NODES)] for _ in range(3))
-    variables = yaml.safe_load(chart_values())["container"]["env"]
-    environment = {name: f"{name.split('_')[1]}-password" for name in variables}
+    secrets = tmp_path / "secrets"
+    write_secret_files(secrets)
+    environment = {
+        name: told if isinstance(told, str) else (secrets / name).read_text()
+        for name, told in yaml.safe_load(chart_values())["container"]["env"].items()
+    }
     stops = []
     with ExitStack() as stack:
         for node in range(NODES):
@@ -83,7 +91,30 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
             process = own.enter_context(running(server, log=tmp_path / f"nats-{node}.log"))
             own.callback(stop, process, server)
             stops.append(own)
-        yield Cluster(ports, stops)
+        yield Cluster(ports, stops, secrets)
+
+
+def takes_as_a_variable(password: str, folder: Path) -> bool:
+    file = folder / "nats.conf"
+    file.write_text("authorization: {users: [{user: a, password: $the_password}]}")
+    checked = subprocess.run(
+        [str(Path(sys.executable).with_name("nats-server")), "-t", "-c", str(file)],
+        env={"the_password": password},
+        capture_output=True,
+        timeout=30,
+    )
+    return checked.returncode == 0
+
+
+def test_a_password_is_one_that_the_server_takes_from_a_variable(tmp_path: Path) -> None:
+    made = [new_password() for _ in range(300)]
+
+    assert all(re.fullmatch(r"[a-z][\w-]{32}", each) for each in made)
+    assert len(set(made)) == len(made)
+    assert takes_as_a_variable(made[0], tmp_path)
+    # Why: these are what the random part alone may begin with.
+    assert not takes_as_a_variable("-" + made[1], tmp_path)
+    assert not takes_as_a_variable("12-" + made[1], tmp_path)
 
 
 async def test_streams_have_three_copies_and_do_without_one(cluster: Cluster) -> None:
