@@ -158,6 +158,66 @@ def test_the_gateway_only_publishes_for_the_network_too() -> None:
     assert "gateway" not in str(dagster)
 
 
+PODS = [
+    *(
+        {NAME: name}
+        for name in (
+            *("gateway", "encoder", "nats", "postgresql", "migrate", "streams"),
+            *("dagster", "dagster-user-deployments"),
+        )
+    ),
+    {"app.kubernetes.io/component": "model-server"},
+]
+"""What runs in the namespace: labels of a pod."""
+
+
+def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    equal = selector.get("matchLabels", {}).items() <= labels.items()
+    expressions = selector.get("matchExpressions", [])
+    assert all(each["operator"] == "In" for each in expressions)
+    return equal and all(labels.get(each["key"]) in each["values"] for each in expressions)
+
+
+def allows(rules: list[dict[str, Any]], side: str, labels: dict[str, str], port: int) -> bool:
+    """Whether one of a policy's rules names a pod of this namespace, and the port."""
+    return any(
+        (
+            side not in rule
+            or any(
+                selects(peer["podSelector"], labels) for peer in rule[side] if "podSelector" in peer
+            )
+        )
+        and port in [each["port"] for each in rule.get("ports", [{"port": port}])]
+        for rule in rules
+    )
+
+
+def test_whom_a_pod_may_reach_lets_it_in() -> None:
+    policies = [each["spec"] for each in of_kind("NetworkPolicy").values()]
+    reached = 0
+    for source in PODS:
+        for target in PODS:
+            leaves = [
+                rule
+                for policy in policies
+                if selects(policy["podSelector"], source)
+                for rule in policy.get("egress", [])
+                if "to" in rule
+            ]
+            enters = [
+                rule
+                for policy in policies
+                if selects(policy["podSelector"], target)
+                for rule in policy.get("ingress", [])
+            ]
+            ports = {each["port"] for rule in leaves for each in rule.get("ports", [])} | {8000}
+            for port in ports:
+                if allows(leaves, "to", target, port):
+                    assert allows(enters, "from", source, port), (source, target, port)
+                    reached += 1
+    assert reached > 15
+
+
 def test_every_variable_of_ours_is_a_setting_and_every_secret_is_made(tmp_path: Path) -> None:
     known = {f"SLUICE_{name.upper()}" for name in Settings.model_fields} | {
         f"SLUICE_{section.upper()}_{name.upper()}"
