@@ -20,6 +20,7 @@ S3_ACCESS_KEY = "sluice"
 POSTGRES_PASSWORD = "postgres_password"  # noqa: S105 - a file's name
 S3_SECRET_KEY = "s3_secret_key"  # noqa: S105 - a file's name
 GRAFANA_PASSWORD = "grafana_admin_password"  # noqa: S105 - a file's name
+GRAFANA_POSTGRES_PASSWORD = "grafana_postgres_password"  # noqa: S105 - a file's name
 METRICS_KEY = "gateway_metrics_key"
 """Empty until the operator puts an API key for Prometheus into it."""
 NATS_PASSWORDS = f"nats_{PASSWORDS_FILE}"
@@ -30,6 +31,7 @@ PASSWORDS = (
     *(password_variable(user) for user in USERS),
     S3_SECRET_KEY,
     GRAFANA_PASSWORD,
+    GRAFANA_POSTGRES_PASSWORD,
 )
 
 

@@ -41,6 +41,8 @@ def test_the_dashboards_tables_are_dagsters(postgres_server: EmbeddedPostgres) -
             " VALUES ('r-1', 'knowledge_tool_call', 'FAILURE', '{}', 100, 200),"
             " ('r-2', 'move_to_lake', 'SUCCESS', '{}', 300, 400)"
         )
+        # All that Grafana's user may do.
+        connection.execute("SET ROLE pg_read_all_data")
         found = {
             (each.dashboard, each.panel): [
                 value

