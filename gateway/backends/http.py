@@ -163,7 +163,7 @@ class HttpBackend:
         self._rests_until = monotonic() + min(seconds, _LONGEST_REST_SECONDS)
 
     async def open(self, request: BackendRequest, context: RequestContext) -> HttpAnswer:
-        """Send a request and return the answer once its body has begun.
+        """Send a request and return the answer once its stream has begun, or all of it is here.
 
         The client's own headers stay behind, its credentials above all, but those that steer
         the API (`anthropic-…`, `openai-…`). The backend gets this gateway's key, the correlation
@@ -206,7 +206,7 @@ class HttpBackend:
             secret=self._secret,
         )
         try:
-            await answer.wait_for_first_byte()
+            await answer.wait_for_beginning()
         except BaseException:
             answer.close()
             raise

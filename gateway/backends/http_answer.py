@@ -58,15 +58,25 @@ class HttpAnswer:
         return self.content_type.lower().startswith("text/event-stream")
 
     @property
+    def _is_json(self) -> bool:
+        return self.content_type.lower().startswith("application/json")
+
+    @property
     def retry_after_seconds(self) -> float | None:
         """When the server asks to be asked again."""
         return read_retry_after(dict(self._response.headers))
 
-    async def wait_for_first_byte(self) -> None:
-        """Return once the body has begun; only a refusal may have none. Raises BackendError."""
+    async def wait_for_beginning(self) -> None:
+        """Return once a client could be sent something; only a refusal may have no body.
+
+        Of a stream that is its first byte. JSON is sent whole, so until all of it is here another
+        backend may still be asked. Raises BackendError.
+        """
         self._first_bytes = await self.read_some()
         if not self._first_bytes and 200 <= self.status < 300:
             raise self._fail("ended its answer before it began", "broken")
+        if self._is_json and not self._response.is_whole:
+            self._first_bytes = await self.read_all()
 
     async def read_all(self) -> bytes:
         parts = []

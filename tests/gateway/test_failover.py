@@ -77,6 +77,16 @@ async def begin_and_end(request: web.Request) -> web.StreamResponse:
     return response
 
 
+async def hang_up_within_the_body(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(
+        headers={"Content-Type": "application/json; charset=utf-8", "Content-Length": "1000"}
+    )
+    await response.prepare(request)
+    await response.write(b'{"id": "half an ans')
+    await asyncio.sleep(0.05)
+    return await hang_up(request)
+
+
 async def never_answer(_request: web.Request) -> web.StreamResponse:
     await asyncio.sleep(60)
     return web.Response()
@@ -117,6 +127,20 @@ async def test_an_answer_without_a_first_byte_is_taken_to_the_next_backend(
     async with running_router(*both(upstream, other)) as router:
         assert await ask(router) == ("second", 200)
     assert len(upstream.requests) == 1
+
+
+async def test_a_whole_answer_that_breaks_off_is_taken_to_the_next_backend(
+    start_gateway: StartGateway,
+    upstream: ScriptedUpstream,
+    other: ScriptedUpstream,
+    client: aiohttp.ClientSession,
+) -> None:
+    upstream.script = hang_up_within_the_body
+    gateway = start_gateway(*both(upstream, other))
+    async with client.post(gateway.url + CHAT, json=chat_body()) as response:
+        assert response.status == 200
+        assert (await response.json())["choices"] == COMPLETION["choices"]
+    assert [len(upstream.requests), len(other.requests)] == [1, 1]
 
 
 async def test_no_first_byte_in_time_is_taken_to_the_next_backend(
