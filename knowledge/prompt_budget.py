@@ -30,9 +30,24 @@ def find_context_budget(
     Returns:
         Tokens, at most `limit`; 0 where nothing is left.
     """
+    free = find_prompt_limit(context_length=context_length, answer_tokens=answer_tokens)
+    return max(0, min(limit, free - prompt_tokens))
+
+
+def find_prompt_limit(
+    *, context_length: int, answer_tokens: int | None, retrieved_tokens: int = 0
+) -> int:
+    """Return how many tokens of the context a conversation may take.
+
+    Args:
+        answer_tokens: as above.
+        retrieved_tokens: what retrieval takes at most; a quarter of the context is kept for it,
+            or this where that is less.
+    """
+    largest = context_length // _LARGEST_RESERVED_SHARE
     if answer_tokens is None:
-        answer_tokens = min(_ANSWER_RESERVE_TOKENS, context_length // _LARGEST_RESERVED_SHARE)
-    return max(0, min(limit, context_length - prompt_tokens - answer_tokens))
+        answer_tokens = min(_ANSWER_RESERVE_TOKENS, largest)
+    return context_length - answer_tokens - min(retrieved_tokens, largest)
 
 
 def estimate_prompt_tokens(messages: Sequence[Mapping[str, Any]], *, tools: str = "") -> int:

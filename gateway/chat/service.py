@@ -16,11 +16,12 @@ from gateway.extractive import BACKEND as EXTRACTIVE_BACKEND
 from gateway.extractive import MODEL as EXTRACTIVE_MODEL
 from gateway.metrics import GatewayMetrics
 from gateway.openai.exchange import ChatExchange
-from gateway.openai.requests import ChatRequest
+from gateway.openai.requests import ChatRequest, RetrievalControls
 from gateway.publisher import EventPublisher
 from gateway.request_context import RequestContext
 from gateway.retrieval import Retriever
 from gateway.retrieval_controls import plan_retrieval
+from knowledge.prompt_budget import find_prompt_limit
 from knowledge.queries import extract_user_query
 
 
@@ -113,6 +114,31 @@ class ChatService:
             self._active_calls -= 1
             if self._active_calls == 0:
                 self._has_no_calls.set()
+
+    async def find_prompt_limit(
+        self,
+        model: str,
+        context: RequestContext,
+        *,
+        retrieval: RetrievalControls,
+        answer_tokens: int | None,
+    ) -> int | None:
+        """Return how many tokens a conversation with `model` may have; None: any number.
+
+        Raises:
+            GatewayError: the request cannot be answered.
+        """
+        context.require_model(model)
+        if self._router.is_empty:
+            return None
+        settings = self._retriever.settings
+        is_due = self._retriever.is_due(plan_retrieval(retrieval, context.headers, settings))
+        route = await self._router.route(model)
+        return find_prompt_limit(
+            context_length=route.context_length,
+            answer_tokens=answer_tokens,
+            retrieved_tokens=settings.token_budget if is_due else 0,
+        )
 
     async def wait_until_idle(self, timeout_seconds: float) -> None:
         """Wait for calls that are ending, so that their events are queued."""

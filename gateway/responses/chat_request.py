@@ -36,7 +36,7 @@ def make_chat_request(request: ResponsesRequest, messages: Sequence[ChatMessage]
         values,
         model=request.model,
         is_streaming=request.is_streaming,
-        retrieval=_retrieval(request),
+        retrieval=retrieval_controls(request),
     )
 
 
@@ -77,8 +77,8 @@ def _response_format(text_format: TextFormat) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": schema}
 
 
-def _retrieval(request: ResponsesRequest) -> RetrievalControls:
-    """The tool's controls; those of the extension field count where the tool leaves them open."""
+def retrieval_controls(request: ResponsesRequest) -> RetrievalControls:
+    """Return the tool's controls, and those of the extension field where it leaves them open."""
     given = request.body.retrieval
     if request.tools.file_search is None:
         return given or RetrievalControls()

@@ -4,8 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from gateway.errors import InvalidRequest
 from gateway.responses.content import chat_content, text_of
 from gateway.responses.items import (
@@ -164,11 +162,6 @@ class Conversation:
         if self._turn is not None:
             self._messages.append(self._turn.message())
             self._turn = None
-
-
-def encode_messages(messages: Sequence[ChatMessage]) -> bytes:
-    """Return the messages as JSON."""
-    return msgspec.json.encode(messages)
 
 
 def _texts(texts: Sequence[ReasoningText] | None) -> str:

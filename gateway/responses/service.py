@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from starlette.types import Receive, Send
 
 from contracts.settings import ResponsesSettings
@@ -11,7 +12,7 @@ from gateway.chat.service import ChatService
 from gateway.errors import InvalidRequest
 from gateway.request_context import RequestContext
 from gateway.responses.builder import ResponseBuilder
-from gateway.responses.chat_request import make_chat_request
+from gateway.responses.chat_request import make_chat_request, retrieval_controls
 from gateway.responses.conversation import ChatMessage, Conversation
 from gateway.responses.ids import RESPONSE_PREFIX, new_id
 from gateway.responses.items import (
@@ -30,6 +31,7 @@ from gateway.responses.requests import (
 )
 from gateway.responses.response_object import new_response
 from gateway.responses.store import NewResponse, ResponseStore, StoredConversation
+from gateway.responses.truncation import drop_oldest_turns
 from gateway.responses.writer import KeepResponse, ResponsesWriter
 
 DIALECT = "openai.responses"
@@ -70,6 +72,8 @@ class ResponsesService:
             continued = await self._store.load_conversation(api_key_name, previous_id)
         items = await self._resolve_references(request.items, api_key_name)
         messages = await self._make_messages(request, items, continued)
+        if request.body.truncation == "auto":
+            messages = await self._truncate(messages, request, context)
         if is_stored and continued is None:
             # Before the model works for an answer that cannot be given.
             await self._store.require_available()
@@ -133,6 +137,20 @@ class ResponsesService:
             # Reading a PDF takes seconds, which other requests would wait for.
             return await asyncio.to_thread(make)
         return make()
+
+    async def _truncate(
+        self, messages: list[ChatMessage], request: ResponsesRequest, context: RequestContext
+    ) -> list[ChatMessage]:
+        limit = await self._chat.find_prompt_limit(
+            request.model,
+            context,
+            retrieval=retrieval_controls(request),
+            answer_tokens=request.body.max_output_tokens,
+        )
+        if limit is None:
+            return messages
+        tools = msgspec.json.encode(request.tools.functions).decode()
+        return drop_oldest_turns(messages, token_limit=limit, tools=tools)
 
     def _make_native(
         self,
