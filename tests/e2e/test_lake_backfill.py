@@ -79,7 +79,8 @@ def test_a_range_of_days_is_moved_by_one_request(days_of_scores: PlatformStack) 
         time.sleep(1)
     assert (backfill["status"], backfill["numPartitions"]) == ("COMPLETED_SUCCESS", 3)
     node = ask_dagster(dagster, _MATERIALIZED, key=key, days=days)["assetNodeOrError"]
-    assert sorted(each["partition"] for each in node["assetMaterializations"]) == days
+    # The hourly schedule may have found them too, and then moved nothing more.
+    assert sorted({each["partition"] for each in node["assetMaterializations"]}) == days
     lake = LakeResource(
         database_url=platform.endpoints["postgres"],
         warehouse=(platform.data_dir / "lake").resolve().as_uri(),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from contracts.settings import with_liveness
 from tests.support.browser import browser_page
 
 
@@ -42,7 +43,7 @@ def test_the_settings_name_the_dbt_that_runs(
     result = _sluice_lake(environment, "dbt", "build", "--select", "marts", "--help")
 
     assert result.returncode == 3
-    assert result.stdout == f"duckdb {database_url} build --select marts --help\n"
+    assert result.stdout == f"duckdb {with_liveness(database_url)} build --select marts --help\n"
 
 
 def test_a_dbt_that_is_not_there_is_named(environment: dict[str, str]) -> None:
