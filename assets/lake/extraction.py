@@ -37,15 +37,15 @@ class WatermarkAhead(Exception):
     """The lake has rows by transactions that this database server has not come to yet."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Extraction:
     """An interval's rows, in the order of the lake table's moment and key."""
 
     interval: Interval
-    row_count: int
-    """As the database counts them; the batches are to hold as many."""
     batches: Iterator[pa.Table]
     """Each with the columns that PostgreSQL has, JSON of a closed shape as lists and structs."""
+    row_count: int = -1
+    """As the database counts them, once this was left; the batches are to have held as many."""
 
 
 @contextmanager
@@ -67,31 +67,46 @@ def extract(libpq_url: str, table: LakeTable, interval: Interval) -> Iterator[Ex
                 f" has come to {oldest_running} only: was the database restored elsewhere?"
             )
         final = Interval(interval.day, interval.low, min(interval.high, oldest_running))
-        cursor.execute(
-            _sql(
-                sqlalchemy.select(func.count())
-                .select_from(table.source)
-                .where(final.condition(table))
-            )
-        )
-        row_count = _scalar(cursor)
-        if not row_count:
-            yield Extraction(final, row_count, iter(()))
-            return
         cursor.adbc_statement.set_options(
             **{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)}
         )
-        cursor.execute(_sql(_rows_statement(table, final)))
-        # The server is at the next rows while these are being written.
-        with ReadAhead(_read(cursor, table), limit=_BATCHES_AHEAD) as batches:
-            yield Extraction(final, row_count, batches)
+        rows = _Rows(cursor, table, final)
+        # The server is at the next rows while these are being shaped and written: whatever holds
+        # the reading thread up, holds the server up too.
+        with ReadAhead(rows.read(), limit=_BATCHES_AHEAD) as batches, _Shaping(table) as shaping:
+            extraction = Extraction(final, map(shaping.apply, batches))
+            yield extraction
+        extraction.row_count = rows.count()
 
 
-def _read(cursor: dbapi.Cursor, table: LakeTable) -> Generator[pa.Table, None, None]:
-    with cursor.fetch_record_batch() as reader, _Shaping(table) as shaping:
-        for batch in reader:
-            if batch.num_rows:
-                yield shaping.apply(pa.Table.from_batches([batch]))
+class _Rows:
+    """The rows of an interval, and how many they are: both of the transaction's one snapshot."""
+
+    def __init__(self, cursor: dbapi.Cursor, table: LakeTable, interval: Interval) -> None:
+        self._cursor = cursor
+        self._table = table
+        self._interval = interval
+        self._count: int | None = None
+
+    def read(self) -> Generator[pa.Table, None, None]:
+        self._cursor.execute(_sql(_rows_statement(self._table, self._interval)))
+        with self._cursor.fetch_record_batch() as reader:
+            for batch in reader:
+                if batch.num_rows:
+                    yield pa.Table.from_batches([batch])
+        # Here, while the last of them are being written.
+        self.count()
+
+    def count(self) -> int:
+        if self._count is None:
+            statement = (
+                sqlalchemy.select(func.count())
+                .select_from(self._table.source)
+                .where(self._interval.condition(self._table))
+            )
+            self._cursor.execute(_sql(statement))
+            self._count = _scalar(self._cursor)
+        return self._count
 
 
 def _rows_statement(table: LakeTable, interval: Interval) -> Select[Any]:

@@ -55,7 +55,9 @@ def lake_models(
     from dagster_dbt import DbtCliResource
 
     settings = load_settings()
-    target = marts_file(settings).parent / "dbt" / context.run.run_id
+    # One for all runs, of which only one holds the marts: they would fill the disk, and where the
+    # days are the same dbt need not read the project again.
+    target = marts_file(settings).parent / "dbt" / "runs"
     with _environment(dbt_environment(settings, lake)), hold_marts(settings, postgres):
         dbt = DbtCliResource(
             project_dir=str(DBT_DIR),
