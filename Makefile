@@ -28,7 +28,7 @@ rooms: .venv/dev
 
 pytest: .venv/dev
 	@bash .ci/system-packages chromium nginx=nginx-light podman prometheus wrk $(FAULT_PACKAGES)
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-faults: .venv/dev ## Break the platform on purpose for a while: SEED=… MINUTES=…
 	@bash .ci/system-packages $(FAULT_PACKAGES)

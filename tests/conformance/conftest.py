@@ -22,13 +22,13 @@ def recorder(request: pytest.FixtureRequest) -> Recorder:
     return recorder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _shared_upstream() -> Iterator[ScriptedUpstream]:
     with _upstream_in_a_thread() as upstream:
         yield upstream
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def gateway(
     _shared_upstream: ScriptedUpstream,
     tmp_path_factory: pytest.TempPathFactory,

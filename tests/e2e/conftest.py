@@ -15,20 +15,20 @@ from tests.support.scripted_model_server import (
 from tests.support.stack import PlatformStack, running_platform
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def model_server() -> Iterator[ScriptedModelServer]:
     """A model server whose every answer is known beforehand."""
     with scripted_model_server() as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def llamacpp_port() -> int:
     """Where the gateway expects a llama.cpp server, whether one runs or not."""
     return free_port()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_platform(
     tmp_path_factory: pytest.TempPathFactory,
     model_server: ScriptedModelServer,
@@ -47,7 +47,7 @@ def shared_platform(
         yield platform
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def main_job(shared_platform: PlatformStack) -> MainJob:
     """200 chat calls, persisted."""
     return do_main_job(shared_platform)

@@ -63,7 +63,7 @@ async def _wait_for_model(running: RunningEncoder) -> None:
             await asyncio.sleep(0.005)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def encoder_engine(tmp_path_factory: pytest.TempPathFactory) -> EncoderEngine:
     """The engine with the built-in model."""
     return load_encoder(EncoderSettings(), tmp_path_factory.mktemp("models"))

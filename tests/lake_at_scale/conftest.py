@@ -39,7 +39,7 @@ class ScaleServers:
         return self.folder / "s3" / S3_BUCKET
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def scale_servers(
     tmp_path_factory: pytest.TempPathFactory, postgres_server: EmbeddedPostgres
 ) -> Iterator[ScaleServers]:
@@ -58,7 +58,7 @@ def scale_servers(
         yield ScaleServers(folder, s3_port, nessie_port, management_port, s3, nessie)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def trino_port(scale_servers: ScaleServers) -> Iterator[int]:
     port = free_port()
     spec = trino_server(

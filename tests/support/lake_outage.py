@@ -1,9 +1,11 @@
 """What an outage in the middle of a batch is to look like, and how the lake comes back from it."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
+import psycopg
 import pytest
 from dagster import (
     DagsterEventType,
@@ -14,11 +16,13 @@ from dagster import (
 )
 
 from assets.lake import batch
+from assets.lake.batch import move_day
 from assets.lake.lake_assets import lake_assets
 from resources.lake import LakeResource
 from resources.postgres import PostgresResource
 from tests.support.dagster_runs import Orchestrator, definitions
-from tests.support.lake_audit import assert_same_events
+from tests.support.lake_audit import TOOL_CALLS, assert_same_events
+from tests.support.lake_rows import DAY, insert_rows
 
 
 def tick(postgres: PostgresResource) -> list[RunRequest] | str:
@@ -87,6 +91,23 @@ def assert_outage_is_survived(
 
     assert_same_events(lake, database_url)
     assert tick(postgres) == "the lake has every row"
+
+
+def assert_one_of_two_batches_moves_the_rows(
+    postgres: PostgresResource, lake: LakeResource, database_url: str
+) -> None:
+    """Two batches of a day at once: one moves its 30 rows, the other finds nothing left."""
+    with psycopg.connect(database_url) as connection:
+        insert_rows(connection, "tool_calls", 30)
+
+    with ThreadPoolExecutor(2) as pool:
+        batches = [
+            pool.submit(move_day, TOOL_CALLS, DAY, postgres=postgres, lake=lake) for _ in range(2)
+        ]
+        counts = sorted(each.result().row_count for each in batches)
+
+    assert counts == [0, 30]
+    assert_same_events(lake, database_url)
 
 
 def _requests(postgres: PostgresResource) -> list[RunRequest]:

@@ -1,7 +1,6 @@
 """PostgreSQL, which has the embedded catalog, or the disk taken away in the middle of a batch."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -18,7 +17,11 @@ from sluice.migrations import migrate
 from sluice.servers.postgres import EmbeddedPostgres
 from tests.support.dagster_runs import Orchestrator
 from tests.support.lake_audit import TOOL_CALLS, assert_same_events, moved_ids
-from tests.support.lake_outage import assert_outage_is_survived, break_before
+from tests.support.lake_outage import (
+    assert_one_of_two_batches_moves_the_rows,
+    assert_outage_is_survived,
+    break_before,
+)
 from tests.support.lake_rows import DAY, insert_rows
 from tests.support.ports import free_port
 from tests.support.processes import RestartableServer
@@ -88,17 +91,7 @@ def test_the_disk_goes_away_within_a_batch(
 def test_of_two_batches_at_once_one_moves_the_rows(
     database_url: str, postgres: PostgresResource, lake: LakeResource
 ) -> None:
-    with psycopg.connect(database_url) as connection:
-        insert_rows(connection, "tool_calls", 30)
-
-    with ThreadPoolExecutor(2) as pool:
-        batches = [
-            pool.submit(move_day, TOOL_CALLS, DAY, postgres=postgres, lake=lake) for _ in range(2)
-        ]
-        counts = sorted(each.result().row_count for each in batches)
-
-    assert counts == [0, 30]
-    assert_same_events(lake, database_url)
+    assert_one_of_two_batches_moves_the_rows(postgres, lake, database_url)
 
 
 @pytest.mark.parametrize("rows_before", [0, 3])
