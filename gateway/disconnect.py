@@ -42,12 +42,17 @@ class DisconnectWatch:
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._start_timer is not None:
-            self._start_timer.cancel()
-        if self._watcher is None:
+        # They refer to this object, as the cancelled task's traceback does: all that a request
+        # had in memory would wait for the collector of cycles.
+        timer, self._start_timer = self._start_timer, None
+        watcher, self._watcher = self._watcher, None
+        watched, self._watched = self._watched, None
+        if timer is not None:
+            timer.cancel()
+        if watcher is None:
             return
-        self._watcher.cancel()
-        if not self._has_disconnected or self._watched is None:
+        watcher.cancel()
+        if not self._has_disconnected or watched is None:
             return
         if exception is None:
             # The cancellation is on its way and strikes at the next suspension: here.
@@ -55,7 +60,7 @@ class DisconnectWatch:
                 await asyncio.sleep(0)
             except asyncio.CancelledError:
                 exception_type = asyncio.CancelledError
-        if self._watched.uncancel() == 0 and (
+        if watched.uncancel() == 0 and (
             exception_type is None or issubclass(exception_type, asyncio.CancelledError)
         ):
             raise ClientDisconnected from None
