@@ -73,7 +73,6 @@ class Orchestrator:
             run_config=request.run_config,
             instance=self.instance,
             partition_key=request.partition_key,
-            asset_selection=request.asset_selection,
             tags=dict(request.tags),
             resources=self.resources,
             raise_on_error=raise_on_error,
