@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from starlette.types import Receive
 
+from gateway.backends.route import ModelRoute
 from gateway.backends.router import BackendRouter
 from gateway.chat.call import ChatCall
 from gateway.chat.call_record import CallRecord
@@ -69,11 +70,7 @@ class ChatService:
         context.require_model(request.model)
         settings = self._retriever.settings
         plan = plan_retrieval(request.retrieval, context.headers, settings)
-        try:
-            route = None if self._router.is_empty else await self._router.route(request.model)
-        except BackendError as error:
-            self._metrics.count_backend_error(error.backend, error.reason)
-            raise
+        route = await self._find_route(request.model)
         if route is None:
             if request.model != EXTRACTIVE_MODEL:
                 raise ModelNotFound(request.model, [EXTRACTIVE_MODEL])
@@ -129,11 +126,11 @@ class ChatService:
             GatewayError: the request cannot be answered.
         """
         context.require_model(model)
-        if self._router.is_empty:
+        route = await self._find_route(model)
+        if route is None:
             return None
         settings = self._retriever.settings
         is_due = self._retriever.is_due(plan_retrieval(retrieval, context.headers, settings))
-        route = await self._router.route(model)
         return find_prompt_limit(
             context_length=route.context_length,
             answer_tokens=answer_tokens,
@@ -147,3 +144,13 @@ class ChatService:
                 await self._has_no_calls.wait()
         except TimeoutError:
             return
+
+    async def _find_route(self, model: str) -> ModelRoute | None:
+        """Return the way to the model's backends; None where there are no backends at all."""
+        if self._router.is_empty:
+            return None
+        try:
+            return await self._router.route(model)
+        except BackendError as error:
+            self._metrics.count_backend_error(error.backend, error.reason)
+            raise
