@@ -17,7 +17,7 @@ from statistics import median
 import psycopg
 
 from benchmarks.environment import only_these_settings
-from benchmarks.figures import Figure, Reference
+from benchmarks.figures import Figure, Reference, require
 from benchmarks.lake_agreement import require_agreement
 from benchmarks.lake_batches import BatchOrder, MovedBatch, ProcessCost, move_days
 from benchmarks.lake_database import FIRST_DAY, FULL, QUICK, running_lake_database
@@ -28,8 +28,14 @@ from resources.lake import LakeResource
 _MEBIBYTE = 2**20
 _GROWING = "tool_calls"
 _FLOOR_DAYS = 3
-_GROWTH_BATCHES = {FULL: (300, 4_000), QUICK: (6, 50)}
+_GROWTH_BATCHES = {FULL: (300, 40_000), QUICK: (6, 50)}
 """Size of the traffic → batches of the growing table, and rows of each."""
+_NEW_VALUES = {
+    "event_id": "uuidv7()",
+    "occurred_at": "%(day)s::timestamptz + (occurred_at - date_trunc('day', occurred_at, 'UTC'))",
+    "transaction_id": "pg_current_xact_id()::text::bigint",
+}
+"""Column of the growing table → what it has in a row that is made of another day's."""
 _COMPARED = 50
 """Batches at the start and at the end of the growth, whose rates are compared."""
 
@@ -106,21 +112,17 @@ def _grow(url: str, order: BatchOrder, batch_count: int, row_count: int) -> Batc
     """Give the growing table days before the others, a batch each; return the order for them."""
     first_day = FIRST_DAY - timedelta(days=batch_count)
     with psycopg.connect(url) as connection:
-        connection.execute(
-            f"CREATE TEMPORARY TABLE sample AS SELECT * FROM {_GROWING}"
-            " WHERE occurred_at >= %(day)s AND occurred_at < %(day)s + INTERVAL '1 day' LIMIT"
-            " %(rows)s",
-            {"day": FIRST_DAY, "rows": row_count},
+        sample = connection.execute(
+            f"CREATE TEMPORARY TABLE sample AS SELECT * FROM {_GROWING} LIMIT %s", (row_count,)
         )
+        require(sample.rowcount == row_count, f"{_GROWING} has but {sample.rowcount:,} rows")
+        names = connection.execute("SELECT * FROM sample LIMIT 0").description or ()
+        columns = [_NEW_VALUES.get(each.name, each.name) for each in names]
+        statement = f"INSERT INTO {_GROWING} SELECT {', '.join(columns)} FROM sample"
         for number in range(batch_count):
-            connection.execute(
-                "UPDATE sample SET event_id = uuidv7(),"
-                " occurred_at = %(day)s::timestamptz"
-                " + (occurred_at - date_trunc('day', occurred_at, 'UTC')),"
-                " transaction_id = pg_current_xact_id()::text::bigint",
-                {"day": f"{first_day + timedelta(days=number)} 00:00+00"},
-            )
-            connection.execute(f"INSERT INTO {_GROWING} SELECT * FROM sample")
+            day = first_day + timedelta(days=number)
+            connection.execute(statement, {"day": f"{day} 00:00+00"})
+            connection.commit()
     return BatchOrder(order.database_url, order.warehouse, (_GROWING,), first_day, batch_count)
 
 

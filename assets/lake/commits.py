@@ -31,6 +31,8 @@ class QuickTransaction(Transaction):
     @property
     def table_metadata(self) -> TableMetadata:
         """The table's metadata with this transaction's changes."""
+        if not self._updates:
+            return self._table.metadata
         if self._worked_out is None or self._worked_out[0] is not self._updates:
             self._worked_out = (self._updates, super().table_metadata)
         return self._worked_out[1]
