@@ -8,6 +8,7 @@ import aiohttp
 import grpc
 import grpc.aio
 import numpy as np
+import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -180,13 +181,15 @@ async def test_a_cancelled_call_leaves_the_queue() -> None:
     engine = BlockedEngine()
     async with (
         running_encoder(engine) as running,
+        grpc.aio.insecure_channel(running.settings.target) as channel,
         aiohttp.ClientSession(running.url) as client,
     ):
         remote = RemoteEncoder(running.settings.target, timeout_seconds=10)
         first = asyncio.create_task(remote.encode(["one"], kind="query"))
         await asyncio.to_thread(engine.has_begun.wait, 10)
+        request = encoder_pb2.EmbedRequest(texts=["two two"], kind=encoder_pb2.KIND_DOCUMENT)
+        over_grpc = EncoderStub(channel).Embed(request)
         body = {"inputs": "two two", "prompt_name": "document"}
-        over_grpc = asyncio.create_task(remote.encode(["two two"], kind="document"))
         over_http = asyncio.create_task(client.post("/embed", json=body))
         while await _queue_tokens(client) != 6:
             await asyncio.sleep(0.01)
@@ -199,6 +202,35 @@ async def test_a_cancelled_call_leaves_the_queue() -> None:
         engine.release()
         assert len(await first) == 1
         assert len(engine.texts_begun) == 1
+        await remote.close()
+
+
+async def test_callers_that_give_up_leave_nothing_in_memory() -> None:
+    engine = BlockedEngine()
+    process = psutil.Process()
+    async with running_encoder(engine) as running:
+        remote = RemoteEncoder(running.settings.target, timeout_seconds=10)
+
+        async def give_up(rounds: int) -> None:
+            for _ in range(rounds):
+                engine.has_begun.clear()
+                calls = [
+                    asyncio.create_task(remote.encode(["water"], kind="query")) for _ in range(50)
+                ]
+                await asyncio.to_thread(engine.has_begun.wait, 10)
+                for call in calls:
+                    call.cancel()
+                await asyncio.wait(calls)
+                engine.release(50)
+                # It is answered after those that were given up.
+                await remote.encode(["water"], kind="query")
+
+        await give_up(20)
+        before = process.memory_info().rss
+        await give_up(80)
+
+        # grpc.aio keeps 0.95 KiB of each call that is itself cancelled.
+        assert process.memory_info().rss - before < 80 * 50 * 512
         await remote.close()
 
 
