@@ -4,9 +4,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
+from pgvector import Vector
+
 from knowledge.ports import FloatArray
 from knowledge.search_connections import SearchConnection
-from knowledge.vector_search import format_vector
 
 _COMPARE = """
 SELECT
@@ -64,7 +65,7 @@ async def compare_chunks(
         with_tokens: those of them whose token vectors are read too, some ten kilobytes each.
     """
     parameters = {
-        "vector": format_vector(vector),
+        "vector": Vector(vector),
         "with_tokens": list(with_tokens),
         "chunk_ids": list(chunk_ids),
     }

@@ -2,29 +2,34 @@
 
 import asyncio
 import select
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 
 import psycopg
+from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 Connection = psycopg.AsyncConnection[Any]
+
+SessionSettings = tuple[tuple[str, str], ...]
+"""Names and values of PostgreSQL's settings."""
 
 DATABASE_ERRORS = (psycopg.Error, OSError)
 """What the database's absence or refusal raises."""
 
 _KEPT = 16
-"""Connections that are kept; a search takes several at a time."""
+"""Connections that are kept for each purpose; a search takes several at a time."""
 _MOST = 26
 _CONNECT_SECONDS = 2
 
 
 class ConnectionSource(Protocol):
-    """Who hands out connections of the driver."""
+    """Who hands out connections of the driver to read with."""
 
-    def connection(self) -> AbstractAsyncContextManager[Connection]:
-        """Yield a connection. What is not committed is rolled back at the end.
+    def reading(self, settings: SessionSettings) -> AbstractAsyncContextManager[Connection]:
+        """Yield a connection on which `settings` are in force, for statements that only read.
 
         Raises:
             psycopg.Error, OSError: the database cannot be reached.
@@ -45,7 +50,8 @@ class DatabasePool:
             url: a libpq URL (`postgresql://…`).
         """
         self._url = url
-        self._free: list[Connection] = []
+        self._free: defaultdict[SessionSettings | None, list[Connection]] = defaultdict(list)
+        """By the settings of those that read; None: what transactions are run on."""
         self._places = asyncio.Semaphore(_MOST)
         self._is_closed = False
 
@@ -57,26 +63,51 @@ class DatabasePool:
             psycopg.Error, OSError: the database cannot be reached.
         """
         async with self._places:
-            connection = await self._open()
+            connection = await self._open(None)
             try:
                 yield connection
             finally:
-                await self._give_back(connection)
+                await self._give_back(connection, None)
+
+    @asynccontextmanager
+    async def reading(self, settings: SessionSettings) -> AsyncIterator[Connection]:
+        """Yield a connection to read with; see `ConnectionSource`.
+
+        It has its settings for good and no transaction around its statements: with settings of a
+        transaction each search would send more statements than it has.
+        """
+        async with self._places:
+            connection = await self._open(settings)
+            try:
+                yield connection
+            finally:
+                await self._give_back(connection, settings)
 
     async def close(self) -> None:
         """Close what is kept; what is in use is closed when it is given back."""
         self._is_closed = True
-        while self._free:
-            await self._free.pop().close()
+        for free in self._free.values():
+            while free:
+                await free.pop().close()
 
-    async def _open(self) -> Connection:
-        while self._free:
-            connection = self._free.pop()
+    async def _open(self, settings: SessionSettings | None) -> Connection:
+        free = self._free[settings]
+        while free:
+            connection = free.pop()
             if await _is_alive(connection):
                 return connection
-        return await psycopg.AsyncConnection.connect(self._url, connect_timeout=_CONNECT_SECONDS)
+        connection = await psycopg.AsyncConnection.connect(
+            self._url, connect_timeout=_CONNECT_SECONDS, autocommit=settings is not None
+        )
+        if settings:
+            try:
+                await connection.execute(apply_settings(settings, is_local=False))
+            except BaseException:
+                await connection.close()
+                raise
+        return connection
 
-    async def _give_back(self, connection: Connection) -> None:
+    async def _give_back(self, connection: Connection, settings: SessionSettings | None) -> None:
         status = connection.info.transaction_status
         try:
             if status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
@@ -89,20 +120,30 @@ class DatabasePool:
             raise
         # Still active where its user was cancelled: nobody knows what it would answer next.
         is_clean = connection.info.transaction_status == TransactionStatus.IDLE
-        if is_clean and not self._is_closed and len(self._free) < _KEPT:
-            self._free.append(connection)
+        free = self._free[settings]
+        if is_clean and not self._is_closed and len(free) < _KEPT:
+            free.append(connection)
         else:
             await connection.close()
+
+
+def apply_settings(settings: SessionSettings, *, is_local: bool) -> sql.Composed:
+    """Return a statement that puts `settings` in force, for a transaction where they are local."""
+    calls = [
+        sql.SQL("set_config({}, {}, {})").format(name, value, is_local) for name, value in settings
+    ]
+    return sql.SQL("SELECT ") + sql.SQL(", ").join(calls)
 
 
 async def _is_alive(connection: Connection) -> bool:
     if not connection.closed and not _has_news(connection):
         return True
+    had_autocommit = connection.autocommit
     try:
         # In a transaction it would take a round trip to begin it and another to end it.
         await connection.set_autocommit(True)
         await connection.execute("")
-        await connection.set_autocommit(False)
+        await connection.set_autocommit(had_autocommit)
     except DATABASE_ERRORS:
         await connection.close()
         return False

@@ -7,7 +7,7 @@ import psycopg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from knowledge.database_pool import Connection
+from knowledge.database_pool import Connection, SessionSettings, apply_settings
 
 
 class EngineConnections:
@@ -21,14 +21,18 @@ class EngineConnections:
         self._engine = engine
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """Yield a connection; see `ConnectionSource`."""
+    async def reading(self, settings: SessionSettings) -> AsyncIterator[Connection]:
+        """Yield a connection in a transaction that is rolled back; see `ConnectionSource`."""
         try:
             async with self._engine.connect() as pooled:
                 connection: Connection | None
                 connection = (await pooled.get_raw_connection()).driver_connection
                 if connection is None:
                     raise psycopg.InterfaceError("the pool's connection is gone")
+                # The connection's next user wants none of them. In a pipeline BEGIN and the
+                # settings are one round trip.
+                async with connection.pipeline():
+                    await connection.execute(apply_settings(settings, is_local=True))
                 yield connection
         except SQLAlchemyError as error:
             # SQLAlchemy's own text of a driver's error repeats the whole statement.

@@ -77,10 +77,14 @@ class HybridIndex:
             encoder_timeout_seconds: after as long the search goes on without vectors.
         """
         self._settings = settings
-        self._connections = SearchConnections(source, timeout_seconds=settings.timeout_seconds)
+        self._connections = SearchConnections(
+            source,
+            timeout_seconds=settings.timeout_seconds,
+            ef_search=settings.hnsw_ef_search,
+        )
         self._statistics = CorpusStatisticsReader(self._connections)
         self._text_search = TextSearch(self._connections)
-        self._vector_search = VectorSearch(self._connections, ef_search=settings.hnsw_ef_search)
+        self._vector_search = VectorSearch(self._connections)
         self._query_encoder = (
             None
             if encoder is None
@@ -144,11 +148,7 @@ class HybridIndex:
         started = perf_counter()
         scope = await read_scope(self._connections, self._statistics, filters)
         limit = max(self._settings.candidates, top_k)
-        async with asyncio.TaskGroup() as group:
-            if depth.text:
-                group.create_task(self._search_text(findings, text, limit, scope))
-            if depth.vector:
-                group.create_task(self._search_vectors(findings, text, depth, limit, scope))
+        await self._search_parts(findings, text, depth, limit, scope)
         if findings.text is None and findings.vector is None:
             causes = [*findings.errors, *(stage.error for stage in findings.stages if stage.error)]
             # Without a vector in the database a search for vectors finds nothing, and has no error.
@@ -165,6 +165,26 @@ class HybridIndex:
             best = findings.select_best(order, top_k, min_score)
             contents = await read_contents(connection, best)
         return findings.describe(order, best, contents)
+
+    async def _search_parts(
+        self, findings: SearchFindings, text: str, depth: _Depth, limit: int, scope: SearchScope
+    ) -> None:
+        """Search by words and by meaning side by side, as far as they are wanted."""
+        if not depth.vector:
+            return await self._search_text(findings, text, limit, scope)
+        if not depth.text:
+            return await self._search_vectors(findings, text, depth, limit, scope)
+        # Not a TaskGroup: one that is cancelled stays in memory, with all that its frames hold,
+        # until the collector looks at its generation, which is minutes under load.
+        by_words = asyncio.create_task(self._search_text(findings, text, limit, scope))
+        try:
+            await self._search_vectors(findings, text, depth, limit, scope)
+            await by_words
+        except BaseException:
+            by_words.cancel()
+            await asyncio.wait([by_words])
+            raise
+        return None
 
     def _fuse(self, findings: SearchFindings) -> Mapping[UUID, float]:
         text, vector = findings.text or {}, findings.vector or {}

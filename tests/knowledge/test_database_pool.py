@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
 from knowledge.database_pool import DATABASE_ERRORS, DatabasePool
 from tests.support.ports import free_port
@@ -68,3 +69,33 @@ async def test_an_absent_database_is_an_error() -> None:
     pool = DatabasePool(f"postgresql://x:y@127.0.0.1:{free_port()}/absent")
     with pytest.raises(DATABASE_ERRORS):
         await ask(pool, "SELECT 1")
+
+
+async def test_who_reads_has_a_connection_with_the_settings(pool: DatabasePool) -> None:
+    settings = (("statement_timeout", "50ms"), ("hnsw.ef_search", "77"))
+    async with pool.reading(settings) as reading:
+        backend = reading.info.backend_pid
+        cursor = await reading.execute(
+            "SELECT current_setting('statement_timeout'), current_setting('hnsw.ef_search')"
+        )
+        assert await cursor.fetchone() == ("50ms", "77")
+        assert reading.info.transaction_status is TransactionStatus.IDLE
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            await reading.execute("SELECT pg_sleep(600)")
+    async with pool.reading(settings) as again:
+        assert again.info.backend_pid == backend
+
+
+async def test_settings_are_not_handed_on_to_others(pool: DatabasePool) -> None:
+    async with pool.reading((("statement_timeout", "50ms"),)):
+        pass
+    assert await ask(pool, "SELECT current_setting('statement_timeout')") == "0"
+    async with pool.reading((("statement_timeout", "70ms"),)) as other:
+        cursor = await other.execute("SELECT current_setting('statement_timeout')")
+        assert await cursor.fetchone() == ("70ms",)
+
+
+async def test_a_refused_setting_is_an_error(pool: DatabasePool) -> None:
+    with pytest.raises(psycopg.errors.UndefinedObject):
+        async with pool.reading((("no_such_setting", "1"),)):
+            pass

@@ -112,8 +112,12 @@ async def engine(filled_url: str) -> AsyncIterator[AsyncEngine]:
 
 async def _measure_recall(engine: AsyncEngine, filters: SearchFilters, limit: int) -> float:
     """Return the share of the truly nearest chunks that are found, after checks of the scores."""
-    connections = SearchConnections(EngineConnections(engine), timeout_seconds=30)
-    search = VectorSearch(connections, ef_search=RetrievalSettings().hnsw_ef_search)
+    connections = SearchConnections(
+        EngineConnections(engine),
+        timeout_seconds=30,
+        ef_search=RetrievalSettings().hnsw_ef_search,
+    )
+    search = VectorSearch(connections)
     scope = await read_scope(connections, CorpusStatisticsReader(connections), filters)
     passing = np.array([_passes(number % DOCUMENTS, filters) for number in range(CHUNKS)])
     expected_count = min(limit, int(passing.sum()))
@@ -182,13 +186,11 @@ async def test_what_lies_far_from_the_query_is_found_all_the_same(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("knowledge.vector_search._MOST_COMPARED_CHUNKS", 0)
-    monkeypatch.setattr("knowledge.vector_search._MAX_SCAN_TUPLES", 1)
+    monkeypatch.setattr("knowledge.search_connections._MAX_SCAN_TUPLES", 1)
     assert await _measure_recall(engine, FILTERS["0.1 %"], 20) == 1
 
 
 async def test_no_results_are_wanted(engine: AsyncEngine) -> None:
     connections = SearchConnections(EngineConnections(engine))
     scope = await read_scope(connections, CorpusStatisticsReader(connections), NO_FILTERS)
-    assert (
-        await VectorSearch(connections, ef_search=40).rank(VECTORS[0], limit=0, scope=scope) == {}
-    )
+    assert await VectorSearch(connections).rank(VECTORS[0], limit=0, scope=scope) == {}
