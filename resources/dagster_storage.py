@@ -4,8 +4,10 @@ dagster-postgres opens a connection for every statement, outside the webserver: 
 and a SCRAM exchange each, dozens of them in a run. Here a process keeps a few for all the
 instances that it makes, and looks whether one still lives before it is used, so that a restarted
 PostgreSQL is met as before. The webserver's connections, which Dagster keeps, are looked at too.
+Looked at, not asked: a statement before each would be every second one of a run.
 """
 
+import select
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any, Self
@@ -70,13 +72,8 @@ class _LivePoolInWebserver:
         self, statement_timeout: int, pool_recycle: int, max_overflow: int
     ) -> None:
         """`statement_timeout` in milliseconds, `pool_recycle` in seconds."""
-        self._engine = create_pg_engine(
-            self.postgres_url,
-            isolation_level="AUTOCOMMIT",
-            pool_size=1,
-            max_overflow=max_overflow,
-            pool_pre_ping=True,
-            pool_recycle=pool_recycle,
+        self._engine = _looking_engine(
+            self.postgres_url, pool_size=1, max_overflow=max_overflow, pool_recycle=pool_recycle
         )
 
         @sqlalchemy.event.listens_for(self._engine, "connect")
@@ -121,19 +118,56 @@ def _look_once(postgres_url: str, column: str, look: Callable[[], bool]) -> bool
 
 @cache
 def _engine(postgres_url: str) -> sqlalchemy.Engine:
-    return create_pg_engine(
+    return _looking_engine(
         postgres_url,
-        isolation_level="AUTOCOMMIT",
         pool_size=_IDLE_CONNECTIONS,
         max_overflow=_MORE_AT_A_TIME,
-        pool_pre_ping=True,
         pool_recycle=_OLDEST_SECONDS,
     )
+
+
+def _looking_engine(
+    postgres_url: str, *, pool_size: int, max_overflow: int, pool_recycle: int
+) -> sqlalchemy.Engine:
+    engine = create_pg_engine(
+        postgres_url,
+        isolation_level="AUTOCOMMIT",
+        pool_size=pool_size,
+        max_overflow=max_overflow,
+        pool_recycle=pool_recycle,
+    )
+    sqlalchemy.event.listen(engine, "checkout", _require_silence)
+    return engine
+
+
+def _require_silence(connection: Any, _record: object, _proxy: object) -> None:
+    """Have a connection replaced that the server has closed, or said something unasked on.
+
+    Raises:
+        DisconnectionError: the pool's sign to open another.
+    """
+    poll = select.poll()
+    if not connection.closed:
+        poll.register(connection.fileno(), select.POLLIN)
+        if not poll.poll(0):
+            return
+    raise sqlalchemy.exc.DisconnectionError("the server has closed the connection")
+
+
+_are_tables_there = False
+
+
+def expect_tables() -> None:
+    """Have this process and its forks not look for tables: they are there."""
+    global _are_tables_there
+    _are_tables_there = True
 
 
 @cache
 def _ensure_tables(postgres_url: str) -> None:
     """Create what is missing; looked at once in the life of a process."""
+    if _are_tables_there:
+        return
 
     def table_names() -> set[str]:
         return set(sqlalchemy.inspect(_engine(postgres_url)).get_table_names())

@@ -39,7 +39,7 @@ _PART_MARKS = {
     "nats": "nats-server",
     "encoder": "-m encoder",
     "gateway": "-m gateway",
-    "dagster-code": "sluice.servers.code_server",
+    "dagster-code": "-m sluice.servers.code_server",
     "dagster-web": "dagster_webserver",
     "dagster-daemon": "dagster._daemon",
 }

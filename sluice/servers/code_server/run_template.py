@@ -11,23 +11,34 @@ import runpy
 from pathlib import Path
 
 from contracts.child_processes import end_with_parent
+from resources import dagster_storage
 
-DEFINITIONS = Path(__file__).resolve().parents[2] / "platform" / "definitions.py"
+DEFINITIONS = Path(__file__).resolve().parents[3] / "platform" / "definitions.py"
 
 _USED_BY_RUNS = (
     "asyncio",
+    "dagster._core.execution.plan.active",
     "dagster._core.execution.plan.execute_plan",
+    "dagster._core.storage.defs_state.blob_storage_state_storage",
     "dagster._grpc.impl",
     "dagster._loggers",
     "nats.aio.client",
     "psycopg",
+    "psycopg2.extras",
     "pgvector.psycopg",
-    "resources.dagster_storage",
+    "pyarrow.parquet",
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.postgresql.psycopg2",
+    "upath.implementations.local",
     "uvloop",
 )
 """Imported by a run at the earliest when it needs them."""
+
+_WITHOUT_THREADS = {
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+"""Environment for the imports: pyarrow's allocator and numpy's algebra would start threads."""
 
 
 class TemplateHasThreads(RuntimeError):
@@ -40,9 +51,16 @@ def load() -> None:
     Raises:
         TemplateHasThreads: forks of this process would not be safe.
     """
+    environment = dict(os.environ)
+    os.environ.update(_WITHOUT_THREADS)
     for name in _USED_BY_RUNS:
         importlib.import_module(name)
     runpy.run_path(str(DEFINITIONS))["defs"].get_repository_def().load_all_definitions()
+    for name in _WITHOUT_THREADS:
+        del os.environ[name]
+    os.environ.update(environment)
+    # Whoever launches a run has written it into them.
+    dagster_storage.expect_tables()
     tasks = Path("/proc/self/task")
     threads = len(list(tasks.iterdir())) if tasks.is_dir() else 1
     if threads != 1:

@@ -1,4 +1,4 @@
-"""Dagster's code server, with runs that start warm: `python -m sluice.servers.code_server`.
+"""The code server, whose runs are forks of a process that has imported what they use.
 
 `dagster api grpc` starts a fresh Python for every run, which imports Dagster and the definitions
 for two to four seconds of processor time before the run's first statement. Here a template
@@ -26,7 +26,7 @@ from dagster._grpc.server import DagsterApiServer, DagsterGrpcServer
 from dagster._utils.interrupts import setup_interrupt_handlers
 from dagster._utils.log import configure_loggers
 
-_TEMPLATE = "sluice.servers.run_template"
+_TEMPLATE = "sluice.servers.code_server.run_template"
 
 
 class WarmApiServer(DagsterApiServer):
@@ -82,7 +82,3 @@ def main(
         server.serve()  # type: ignore[no-untyped-call]
     except KeyboardInterrupt:
         logger.info("The code server was interrupted")
-
-
-if __name__ == "__main__":
-    main()

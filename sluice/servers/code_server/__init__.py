@@ -1,0 +1,1 @@
+"""Dagster's code server, with runs that start warm: `python -m sluice.servers.code_server`."""
