@@ -141,8 +141,8 @@ class TokenBatcher:
             self._lanes[kind].add(job)
             if kind == "query":
                 self._last_query = time.monotonic()
-            # The texts may be enough for several batches.
-            self._change.notify_all()
+            # The texts may be enough for several batches, a query is one.
+            self._change.notify(len(job.texts))
         job.future.add_done_callback(lambda _future: self._drop(job))
 
     def _drop(self, job: Job) -> None:

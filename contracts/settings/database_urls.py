@@ -2,17 +2,20 @@
 
 from urllib.parse import parse_qsl, urlencode
 
-_LIVENESS = {
-    "keepalives_idle": "10",
-    "keepalives_interval": "5",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "25000",
-}
-"""Seconds, the last one milliseconds. The system's own defaults notice a cut after hours where
-an answer is waited for, and after a quarter of an hour where something was sent.
+from contracts.host_silence import (
+    IDLE_SECONDS,
+    INTERVAL_SECONDS,
+    UNACKNOWLEDGED_SECONDS,
+    UNANSWERED_QUESTIONS,
+)
 
-https://www.postgresql.org/docs/18/libpq-connect.html#LIBPQ-PARAMKEYWORDS
-"""
+_LIVENESS = {
+    "keepalives_idle": str(IDLE_SECONDS),
+    "keepalives_interval": str(INTERVAL_SECONDS),
+    "keepalives_count": str(UNANSWERED_QUESTIONS),
+    "tcp_user_timeout": str(UNACKNOWLEDGED_SECONDS * 1000),
+}
+"""https://www.postgresql.org/docs/18/libpq-connect.html#LIBPQ-PARAMKEYWORDS"""
 
 
 def database_beside(database_url: str, name: str) -> str:
@@ -31,7 +34,7 @@ def with_psycopg(database_url: str) -> str:
 
 
 def with_liveness(database_url: str) -> str:
-    """Return a libpq URL whose connections end 25 s after the server's host is silent.
+    """Return a libpq URL whose connections end soon after the server's host is silent.
 
     What the URL says itself stays.
     """

@@ -4,6 +4,12 @@ import asyncio
 import socket
 from functools import partial
 
+from contracts.host_silence import (
+    IDLE_SECONDS,
+    INTERVAL_SECONDS,
+    UNACKNOWLEDGED_SECONDS,
+    UNANSWERED_QUESTIONS,
+)
 from gateway.coarse_timers import TimeLimit
 from gateway.upstream.connection import UpstreamConnection
 from gateway.upstream.errors import ConnectFailed, ConnectTimedOut
@@ -16,13 +22,12 @@ so the gateway closes them first."""
 
 _LIVENESS = {
     # Not every system has all of them.
-    "TCP_KEEPIDLE": 10,
-    "TCP_KEEPINTVL": 5,
-    "TCP_KEEPCNT": 3,
-    "TCP_USER_TIMEOUT": 25_000,
+    "TCP_KEEPIDLE": IDLE_SECONDS,
+    "TCP_KEEPINTVL": INTERVAL_SECONDS,
+    "TCP_KEEPCNT": UNANSWERED_QUESTIONS,
+    "TCP_USER_TIMEOUT": UNACKNOWLEDGED_SECONDS * 1000,
 }
-"""Seconds, the last one milliseconds: an answer may take minutes to begin, and a host that is gone
-never says so. https://www.man7.org/linux/man-pages/man7/tcp.7.html"""
+"""An answer may take minutes to begin, and a host that is gone never says so."""
 
 
 class UpstreamPool:
@@ -127,7 +132,7 @@ class UpstreamPool:
 
 
 def _notice_silence(connected: socket.socket) -> None:
-    """Let a connection end 25 s after the last sign of the server's host."""
+    """Let a connection end soon after the last sign of the server's host."""
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _LIVENESS.items():
         if (option := getattr(socket, name, None)) is not None:
