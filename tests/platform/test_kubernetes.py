@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
@@ -154,15 +155,14 @@ def test_the_gateway_only_publishes_for_the_network_too() -> None:
         "podSelector": {},
         "policyTypes": ["Ingress", "Egress"],
     }
-    (dagster,) = policies["dagster"]["spec"]["ingress"]
-    assert "gateway" not in str(dagster)
+    assert "gateway" not in str(policies["dagster"]["spec"]["ingress"])
 
 
 PODS = [
     *(
         {NAME: name}
         for name in (
-            *("gateway", "encoder", "nats", "postgresql", "migrate", "streams"),
+            *("gateway", "encoder", "nats", "postgresql", "metrics", "migrate", "streams"),
             *("dagster", "dagster-user-deployments"),
         )
     ),
@@ -255,6 +255,15 @@ def test_the_images_are_those_of_the_compose_file() -> None:
 
     assert used == ours
     assert f"{dagster['repository']}:{dagster['tag']}" in ours
+
+
+def test_the_exporter_asks_the_webserver_where_the_chart_puts_it() -> None:
+    (exporter,) = of_kind("Deployment")["metrics"]["spec"]["template"]["spec"]["containers"]
+    url = urlsplit(environment(exporter)["SLUICE_DAGSTER_URL"])
+
+    assert url.port == values("dagster")["dagsterWebserver"]["service"]["port"]
+    # https://docs.dagster.io/deployment/oss/deployment-options/kubernetes/deploying-to-kubernetes
+    assert url.hostname == "dagster-dagster-webserver"
 
 
 def test_dagsters_chart_is_told_what_our_instance_has() -> None:
