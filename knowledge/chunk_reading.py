@@ -4,9 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from pgvector import Vector
-
 from knowledge.ports import FloatArray
+from knowledge.query_vector import QueryVector
 from knowledge.search_connections import SearchConnection
 
 _COMPARE = """
@@ -65,7 +64,7 @@ async def compare_chunks(
         with_tokens: those of them whose token vectors are read too, some ten kilobytes each.
     """
     parameters = {
-        "vector": Vector(vector),
+        "vector": QueryVector(vector),
         "with_tokens": list(with_tokens),
         "chunk_ids": list(chunk_ids),
     }

@@ -3,12 +3,10 @@
 from typing import Any
 from uuid import UUID
 
-import psycopg
-from pgvector import Vector
-from pgvector.psycopg.vector import VectorBinaryDumper
 from psycopg import sql
 
 from knowledge.ports import NO_FILTERS, FloatArray
+from knowledge.query_vector import QueryVector
 from knowledge.search_connections import SearchConnection, SearchConnections
 from knowledge.search_filters import chunk_condition, filter_parameters
 from knowledge.search_scope import SearchScope
@@ -16,11 +14,6 @@ from knowledge.search_scope import SearchScope
 _MOST_COMPARED_CHUNKS = 10_000
 """Up to as many chunks are all compared with the query: 10,000 take some 10 ms, no more than a
 walk through the HNSW index in search of the few that pass a filter, and none is missed."""
-
-# In binary, which takes a tenth of the time that the text of 256 numbers does. With the type's
-# OID, which differs from database to database, each connection would have to ask for it first:
-# the statements name the type instead.
-psycopg.adapters.register_dumper(Vector, VectorBinaryDumper)
 
 # `vector` without dimensions fits whatever model's vectors the column holds.
 _WALK_INDEX = sql.SQL(
@@ -104,7 +97,7 @@ async def _compare_all(
 
 def _parameters(vector: FloatArray, limit: int, scope: SearchScope) -> dict[str, Any]:
     return {
-        "vector": Vector(vector),
+        "vector": QueryVector(vector),
         "limit": limit,
         **filter_parameters(scope.filters),
     }
