@@ -135,10 +135,10 @@ class LakeResource(ConfigurableResource):  # type: ignore[type-arg]
             _discard(branches, branch.name)
 
     def _open_embedded(self) -> "Catalog":
-        from pyiceberg.catalog.sql import SqlCatalog
+        from resources.embedded_catalog import EmbeddedCatalog
 
         url = sqlalchemy.make_url(with_psycopg(self.libpq_url))
-        return SqlCatalog(
+        return EmbeddedCatalog(
             "sluice",
             uri=url.update_query_dict(
                 {"options": f"-csearch_path={_SCHEMA}", "application_name": "sluice-lake"}
