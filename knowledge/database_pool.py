@@ -1,7 +1,6 @@
 """PostgreSQL connections for an event loop, kept for the next who needs one."""
 
 import asyncio
-import select
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -10,6 +9,8 @@ from typing import Any, Protocol
 import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
+
+from contracts.server_news import has_news
 
 Connection = psycopg.AsyncConnection[Any]
 
@@ -55,27 +56,24 @@ class DatabasePool:
         self._places = asyncio.Semaphore(_MOST)
         self._is_closed = False
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
         """Yield a connection. What is not committed is rolled back at the end.
 
         Raises:
             psycopg.Error, OSError: the database cannot be reached.
         """
-        async with self._places:
-            connection = await self._open(None)
-            try:
-                yield connection
-            finally:
-                await self._give_back(connection, None)
+        return self._lend(None)
 
-    @asynccontextmanager
-    async def reading(self, settings: SessionSettings) -> AsyncIterator[Connection]:
+    def reading(self, settings: SessionSettings) -> AbstractAsyncContextManager[Connection]:
         """Yield a connection to read with; see `ConnectionSource`.
 
         It has its settings for good and no transaction around its statements: with settings of a
         transaction each search would send more statements than it has.
         """
+        return self._lend(settings)
+
+    @asynccontextmanager
+    async def _lend(self, settings: SessionSettings | None) -> AsyncIterator[Connection]:
         async with self._places:
             connection = await self._open(settings)
             try:
@@ -136,7 +134,7 @@ def apply_settings(settings: SessionSettings, *, is_local: bool) -> sql.Composed
 
 
 async def _is_alive(connection: Connection) -> bool:
-    if not connection.closed and not _has_news(connection):
+    if not connection.closed and not has_news(connection.fileno()):
         return True
     had_autocommit = connection.autocommit
     try:
@@ -151,13 +149,3 @@ async def _is_alive(connection: Connection) -> bool:
         await connection.close()
         raise
     return True
-
-
-def _has_news(connection: Connection) -> bool:
-    """Whether the server has sent what nobody asked for, or closed its end as it went away.
-
-    A statement to find that out would be one of four that a search runs.
-    """
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    return bool(poll.poll(0))

@@ -7,7 +7,6 @@ PostgreSQL is met as before. The webserver's connections, which Dagster keeps, a
 Looked at, not asked: a statement before each would be every second one of a run.
 """
 
-import select
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any, Self
@@ -26,6 +25,8 @@ from dagster_postgres.utils import (
     retry_pg_connection_fn,
     set_pg_statement_timeout,
 )
+
+from contracts.server_news import has_news
 
 _IDLE_CONNECTIONS = 4
 _MORE_AT_A_TIME = 30
@@ -146,12 +147,8 @@ def _require_silence(connection: Any, _record: object, _proxy: object) -> None:
     Raises:
         DisconnectionError: the pool's sign to open another.
     """
-    poll = select.poll()
-    if not connection.closed:
-        poll.register(connection.fileno(), select.POLLIN)
-        if not poll.poll(0):
-            return
-    raise sqlalchemy.exc.DisconnectionError("the server has closed the connection")
+    if connection.closed or has_news(connection.fileno()):
+        raise sqlalchemy.exc.DisconnectionError("the server has closed the connection")
 
 
 _are_tables_there = False

@@ -155,7 +155,9 @@ def test_the_gateway_only_publishes_for_the_network_too() -> None:
         "podSelector": {},
         "policyTypes": ["Ingress", "Egress"],
     }
-    assert "gateway" not in str(policies["dagster"]["spec"]["ingress"])
+    among_each_other, exporter = policies["dagster"]["spec"]["ingress"]
+    assert "gateway" not in str(among_each_other)
+    assert exporter["from"] == [{"podSelector": {"matchLabels": {NAME: "metrics"}}}]
 
 
 PODS = [
