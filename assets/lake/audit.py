@@ -91,7 +91,7 @@ class Audit:
 
 
 def audit_commit(before: int, after: int, row_count: int) -> Finding:
-    """Return what is found of a commit of `row_count` rows to a day of `before` rows."""
+    """Return what is found of a commit of `row_count` rows to a table of `before` rows."""
     details = {"rows_before": before, "rows_after": after, "rows_of_batch": row_count}
     return Finding(COMMITTED, after == before + row_count, details)
 

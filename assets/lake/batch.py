@@ -161,11 +161,11 @@ class _Batch:
             delete_data_files(self.iceberg, files)
             raise AuditFailed(findings)
         earlier = self.iceberg.current_snapshot()
-        before = after = count_rows(self.iceberg, self.table, interval)
+        before = after = count_rows(self.iceberg)
         snapshot_id = None
         if files:
             snapshot_id = commit_files(self.iceberg, files, interval)
-            after = count_rows(self.iceberg, self.table, interval)
+            after = count_rows(self.iceberg)
         findings.append(audit_commit(before, after, audit.row_count))
         if files:
             try:

@@ -41,6 +41,8 @@ class QuickTransaction(Transaction):
 def commit_files(iceberg: Table, files: Iterable["DataFile"], interval: Interval) -> int:
     """Append `files` in one snapshot that names the interval; return its ID.
 
+    Manifests of earlier commits are merged as the table's properties say.
+
     Raises:
         CommitLost: the table has changed since it was loaded.
     """
@@ -49,7 +51,7 @@ def commit_files(iceberg: Table, files: Iterable["DataFile"], interval: Interval
             QuickTransaction(iceberg) as transaction,
             transaction.update_snapshot(
                 snapshot_properties=interval.summary
-            ).fast_append() as append,
+            ).merge_append() as append,
         ):
             for file in files:
                 append.append_data_file(file)

@@ -2,9 +2,9 @@
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.manifest import ManifestContent
 from pyiceberg.table import Table
 
-from assets.lake.intervals import Interval
 from assets.lake.schemas import iceberg_schema, partition_spec, sort_order
 from contracts.lake import NAMESPACE, LakeTable
 
@@ -18,6 +18,10 @@ TABLE_PROPERTIES = {
     "write.target-file-size-bytes": str(1 << 40),
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "10",
+    # Each commit reads and writes the list of all manifests. Without this it has one for each
+    # batch there ever was, whether its snapshot is kept or not.
+    "commit.manifest-merge.enabled": "true",
+    "commit.manifest.min-count-to-merge": "32",
 }
 
 
@@ -49,14 +53,19 @@ def ensure_table(catalog: Catalog, table: LakeTable) -> Table:
             properties={**TABLE_PROPERTIES, "comment": table.description},
         )
     _follow_columns(existing, table)
+    _follow_properties(existing)
     return existing
 
 
-def count_rows(iceberg: Table, table: LakeTable, interval: Interval) -> int:
-    """Return how many rows the table has of the interval's day, as its manifests say."""
-    start, end = interval.start.isoformat(), interval.end.isoformat()
-    of_day = f"{table.moment} >= '{start}' and {table.moment} < '{end}'"
-    return sum(task.file.record_count for task in iceberg.scan(row_filter=of_day).plan_files())
+def count_rows(iceberg: Table) -> int:
+    """Return how many rows the table has, as the current snapshot's list of manifests says."""
+    snapshot = iceberg.current_snapshot()
+    manifests = [] if snapshot is None else snapshot.manifests(iceberg.io)
+    return sum(
+        (each.added_rows_count or 0) + (each.existing_rows_count or 0)
+        for each in manifests
+        if each.content == ManifestContent.DATA
+    )
 
 
 def _follow_columns(existing: Table, table: LakeTable) -> None:
@@ -80,3 +89,13 @@ def _follow_columns(existing: Table, table: LakeTable) -> None:
             update.add_column(field.name, field.field_type, required=False)
         for name in loosened:
             update.make_column_optional(name)
+
+
+def _follow_properties(existing: Table) -> None:
+    """Set the properties that a table made earlier has not; what somebody set stays."""
+    missing = {
+        name: value for name, value in TABLE_PROPERTIES.items() if name not in existing.properties
+    }
+    if missing:
+        with existing.transaction() as transaction:
+            transaction.set_properties(missing)

@@ -18,7 +18,7 @@ from pyiceberg.io.pyarrow import ArrowScan
 from assets.lake.batch import hold_table
 from assets.lake.commits import QuickTransaction
 from assets.lake.data_files import write_data_files
-from assets.lake.iceberg_tables import load_table, table_exists
+from assets.lake.iceberg_tables import count_rows, load_table, table_exists
 from assets.lake.intervals import settle_watermarks
 from assets.lake.leftovers import delete_leftovers, find_references_with, load_versions
 from contracts.lake import LakeTable
@@ -208,15 +208,11 @@ def _subjects_of(iceberg: "Table", erased: Sequence[tuple[str, str]]) -> Sequenc
 
 def _erase_rows(iceberg: "Table", subjects: Sequence[tuple[str, str]]) -> int:
     """Write the files anew that have such rows, without them; return how many rows went."""
-    before = _count_rows(iceberg)
+    before = count_rows(iceberg)
     for column, value in subjects:
         condition = EqualTo(column, value)  # type: ignore[arg-type, call-arg]  # as documented
         iceberg.delete(condition, snapshot_properties={MAINTENANCE_PROPERTY: "erased rows"})
-    return before - _count_rows(iceberg)
-
-
-def _count_rows(iceberg: "Table") -> int:
-    return sum(task.file.record_count for task in iceberg.scan().plan_files())
+    return before - count_rows(iceberg)
 
 
 def _expire_snapshots(iceberg: "Table", older_than: datetime) -> int:

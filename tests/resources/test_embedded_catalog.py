@@ -51,5 +51,31 @@ def test_what_was_loaded_stays_as_it_was_when_others_commit(catalog: EmbeddedCat
     assert catalog.load_table("weir.levels").scan().to_arrow().num_rows == 4
 
 
+def test_metadata_is_read_again_where_somebody_has_committed(
+    catalog: EmbeddedCatalog, tmp_path: Path
+) -> None:
+    another = EmbeddedCatalog("test", **catalog.properties)
+    location = catalog.load_table("weir.levels").metadata_location
+    Path(location.removeprefix("file://")).rename(tmp_path / "away.json")
+
+    assert _snapshot_count(catalog.load_table("weir.levels")) == 0
+    with pytest.raises(FileNotFoundError):
+        another.load_table("weir.levels")
+
+    (tmp_path / "away.json").rename(location.removeprefix("file://"))
+    another.load_table("weir.levels").append(ROWS)
+    assert _snapshot_count(catalog.load_table("weir.levels")) == 1
+
+
+def test_tables_are_told_apart(catalog: EmbeddedCatalog) -> None:
+    catalog.create_table("weir.flows", schema=ROWS.schema)
+    catalog.load_table("weir.flows").append(ROWS)
+
+    assert _snapshot_count(catalog.load_table("weir.levels")) == 0
+    catalog.rename_table("weir.flows", "weir.currents")
+    assert catalog.load_table("weir.currents").name() == ("weir", "currents")
+    assert _snapshot_count(catalog.load_table("weir.currents")) == 1
+
+
 def _snapshot_count(table: Table) -> int:
     return len(table.metadata.snapshots)
